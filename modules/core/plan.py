@@ -1,0 +1,62 @@
+"""Plan: a request with nothing left to decide; derived by planning, never stored, walked by the engine."""
+
+import hashlib
+import json
+from typing import Literal
+
+from modules.core.geometry import Size
+from modules.core.part import Part
+from modules.core.request import GenerationRequest
+
+
+class ModelFile(Part):
+    """A checkpoint as the library saw it: which file, which architecture, and what was decided about it.
+
+    ``stamp`` is (size in bytes, mtime in ns): whoever reads the file later compares it first, because a file replaced
+    under its name would make other pictures than its hash says.
+    """
+
+    name: str
+    path: str
+    family: str
+    stamp: tuple[int, int]
+    sha256: str | None = None  # None while the background hash is not ready
+    prediction: Literal["eps", "v", "flow"] = "eps"
+
+
+class Pass(Part):
+    """One walk from noise to latents: txt2img is one, hires is two; later passes start from the pass before.
+
+    ``size`` is what the picture will have, ``canvas`` what the network sees (padded to the family's multiple),
+    ``start`` where x comes from, ``denoise_strength`` how much of the schedule is walked.
+    """
+
+    model: str  # a key of Plan.models
+    start: Literal["noise", "latents"]
+    size: Size
+    canvas: Size
+    sampler: str
+    schedule: str
+    steps: int
+    cfg_scale: float
+    denoise_strength: float = 1.0
+
+
+class Plan(Part):
+    """Everything the engine needs: models by key, passes in order, and which pictures with which seeds.
+
+    ``pictures`` are the indexes still to be made (a retry after a crash leaves out the finished ones); ``seeds`` has
+    one seed for each of them, in the same order. The request rides along for prompts, extensions and metadata.
+    """
+
+    request: GenerationRequest
+    models: dict[str, ModelFile]
+    passes: tuple[Pass, ...]
+    pictures: tuple[int, ...]
+    seeds: tuple[int, ...]
+    numerics: str = "auto"  # the named profile of dtypes and attention, see modules.engine
+
+    def hash(self) -> str:
+        """sha256 over everything that decides pixels: the cache key."""
+        data = self.model_dump(mode="json", exclude={"pictures"})
+        return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

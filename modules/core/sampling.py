@@ -1,0 +1,90 @@
+"""The samplers and schedules by name: what the page, the API and infotext need to know without their arithmetic."""
+
+import difflib
+from dataclasses import dataclass
+
+from modules.core.errors import BadValue
+
+
+@dataclass(frozen=True)
+class SamplerFacts:
+    """One sampler as people know it; ``modules.engine.samplers`` holds the algorithm of the same name.
+
+    ``schedule`` is what "Automatic" means for it, ``stochastic`` says that it draws noise while it walks, ``second``
+    that it calls the denoiser twice a step, ``drop_penultimate`` that its schedule leaves out the sigma before the
+    last, ``needs_uncond`` that guidance may not skip the unconditional half.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    schedule: str = "Normal"
+    stochastic: bool = False
+    second: bool = False
+    drop_penultimate: bool = False
+    needs_uncond: bool = False
+
+
+@dataclass(frozen=True)
+class ScheduleFacts:
+    """One schedule: ``name`` as shown and written, ``id`` as API clients send it."""
+
+    name: str
+    id: str
+
+
+SAMPLERS: tuple[SamplerFacts, ...] = (
+    SamplerFacts("DPM++ 2M", ("k_dpmpp_2m",), schedule="Karras"),
+    SamplerFacts("Euler a", ("k_euler_a", "k_euler_ancestral"), stochastic=True),
+    SamplerFacts("Euler", ("k_euler",)),
+    SamplerFacts("Heun", ("k_heun",), second=True),
+    SamplerFacts("DDIM", ("ddim",)),
+    SamplerFacts("DPM adaptive", ("k_dpm_ad",), stochastic=True),
+    SamplerFacts("Restart", ("restart",), schedule="Karras", stochastic=True, second=True),
+    SamplerFacts("DDIM CFG++", ("ddim_cfgpp",), needs_uncond=True),
+    SamplerFacts("PLMS", ("plms",)),
+    SamplerFacts("UniPC", ("unipc",)),
+)
+
+SCHEDULES: tuple[ScheduleFacts, ...] = (
+    ScheduleFacts("Automatic", "automatic"),
+    ScheduleFacts("Karras", "karras"),
+    ScheduleFacts("Exponential", "exponential"),
+    ScheduleFacts("SGM Uniform", "sgm_uniform"),
+    ScheduleFacts("Simple", "simple"),
+    ScheduleFacts("Normal", "normal"),
+)
+
+
+def _index(rows: tuple, words_of) -> dict:
+    return {word.lower(): row for row in rows for word in words_of(row)}
+
+
+def find_sampler(name: str, field: str = "sampling.sampler") -> SamplerFacts:
+    """The sampler of that name or alias, in any case; raises BadValue naming the nearest."""
+    return _find(name, _index(SAMPLERS, lambda row: (row.name, *row.aliases)), "sampler", field)
+
+
+def find_schedule(name: str, field: str = "sampling.schedule") -> ScheduleFacts:
+    """The schedule of that name or id, in any case; raises BadValue naming the nearest."""
+    return _find(name, _index(SCHEDULES, lambda row: (row.name, row.id)), "schedule", field)
+
+
+def split_sampler_name(name: str) -> tuple[str, str | None]:
+    """Old combined names: "DPM++ 2M Karras" is the sampler "DPM++ 2M" with the schedule "Karras".
+
+    Returns the name unchanged with None where it carries no schedule.
+    """
+    for row in SCHEDULES:
+        suffix = " " + row.name
+        if row.name != "Automatic" and name.lower().endswith(suffix.lower()):
+            return name[: -len(suffix)], row.name
+    return name, None
+
+
+def _find(name: str, rows: dict, kind: str, field: str):
+    row = rows.get(name.lower())
+    if row is not None:
+        return row
+    near = difflib.get_close_matches(name.lower(), rows, n=1, cutoff=0.0)
+    nearest = rows[near[0]].name if near else next(iter(rows.values())).name
+    raise BadValue(f"There is no {kind} named {name!r}.", f"The nearest is {nearest!r}.", field=field, nearest=nearest)

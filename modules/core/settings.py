@@ -1,0 +1,201 @@
+"""Settings: one table of name, default and help; settings.toml < ATELIER_* environment < command line."""
+
+import argparse
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from modules.core.errors import BadValue
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GENERATIONS = 5
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), group: str = "start", live: bool = False) -> Any:
+    """One row: ``group`` "start" is a command-line option; others are preferences that the Settings tab shows.
+
+    ``live`` means that a change is felt at once, without a restart.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "group": group, "live": live})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the program."""
+
+    host: str = option("127.0.0.1", "address to listen on; anything but loopback asks for a token")
+    port: int = option(7860, "port to listen on")
+    data_dir: str = option("", "folder for outputs, models, extensions, database and logs; default: the checkout")
+    models_dir: str = option("", "folder with the model files; default: models/ in the data folder")
+    device: str = option("auto", "where the engine runs: auto, cpu, cuda, cuda:N or mps")
+    engine: str = option("process", "the engine as its own process, or as a thread", choices=("process", "thread"))
+    browser: bool = option(True, "open the browser at start")
+    safe_mode: bool = option(False, "start with every extension off but the built-in ones")
+    public_host: str = option("", "host names, comma separated, under which this program may be reached")
+
+    language: str = option("auto", "the page's language", choices=("auto", "en", "zh"), group="page", live=True)
+    theme: str = option(
+        "system", "light, dark, or as the system", choices=("system", "light", "dark"), group="page", live=True
+    )
+    previews: bool = option(True, "show pictures while they are made", group="page", live=True)
+    image_format: str = option("png", "the files' format", choices=("png", "jpeg", "webp"), group="pictures", live=True)
+    image_quality: int = option(95, "quality of JPEG and WebP files, 1-100", group="pictures", live=True)
+    checkpoint: str = option(
+        "", "the checkpoint used when none is chosen; empty: the starter", group="models", live=True
+    )
+    extensions_off: tuple[str, ...] = option((), "extensions that are switched off", group="extensions", live=True)
+
+    @property
+    def data(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data_dir).expanduser().resolve() if self.data_dir else CHECKOUT
+
+    @property
+    def models(self) -> Path:
+        """The models folder, absolute."""
+        return Path(self.models_dir).expanduser().resolve() if self.models_dir else self.data / "models"
+
+    @property
+    def outputs(self) -> Path:
+        return self.data / "outputs"
+
+    @property
+    def file(self) -> Path:
+        return self.data / "settings.toml"
+
+    def is_local(self) -> bool:
+        """Whether only this computer can reach the program."""
+        return self.host in ("127.0.0.1", "localhost", "::1") or self.host.startswith("127.")
+
+
+TABLE = {row.name: row for row in fields(Settings)}
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Build Settings; raises BadValue naming the setting and where it was said.
+
+    A settings.toml that cannot be read is set aside as settings.toml.bad and the newest readable generation is used:
+    a damaged line never costs all settings.
+    """
+    said = vars(parser().parse_args(arguments))
+    from_environment = {
+        name: _parse(row, environment[key], f"the environment variable {key}")
+        for name, row in TABLE.items()
+        if (key := f"ATELIER_{name.upper()}") in environment
+    }
+    over = {**from_environment, **{name: value for name, value in said.items() if value is not None}}
+    data = Settings(data_dir=over.get("data_dir", "")).data
+    return _checked({**_read(data / "settings.toml"), **over})
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: every row of group "start"."""
+    made = argparse.ArgumentParser(prog="python3 app.py", allow_abbrev=False)
+    for name, row in TABLE.items():
+        if row.metadata["group"] != "start":
+            continue
+        flag = "--" + name.replace("_", "-")
+        about = row.metadata["help"]
+        if isinstance(row.default, bool):
+            if row.default:
+                made.add_argument(
+                    f"--no-{flag[2:]}", dest=name, action="store_false", default=None, help="do not: " + about
+                )
+            else:
+                made.add_argument(flag, dest=name, action="store_true", default=None, help=about)
+        else:
+            made.add_argument(
+                flag,
+                dest=name,
+                type=type(row.default),
+                default=None,
+                choices=row.metadata["choices"] or None,
+                help=about,
+            )
+    return made
+
+
+def save(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Write changed preferences to settings.toml, atomically, keeping five earlier generations and all comments.
+
+    Returns the new Settings; raises BadValue for an unknown name or a bad value, and then writes nothing.
+    """
+    import tomlkit  # only when something is saved: it costs start-up time
+
+    merged = _checked({**{name: getattr(settings, name) for name in TABLE}, **changes})
+    path = merged.file
+    text = path.read_text("utf-8") if path.exists() else ""
+    document = tomlkit.parse(text)
+    for name in changes:
+        value = getattr(merged, name)
+        document[name] = list(value) if isinstance(value, tuple) else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text:
+        _keep_generation(path)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix="settings.", suffix=".part")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(tomlkit.dumps(document))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    return merged
+
+
+def _generation(path: Path, index: int) -> Path:
+    return path.with_name(f"{path.name}.{index}")
+
+
+def _keep_generation(path: Path) -> None:
+    for index in range(GENERATIONS - 1, 0, -1):
+        if _generation(path, index).exists():
+            os.replace(_generation(path, index), _generation(path, index + 1))
+    part = _generation(path, 1).with_suffix(".part")
+    shutil.copyfile(path, part)
+    os.replace(part, _generation(path, 1))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    candidates = [path, *(_generation(path, index) for index in range(1, GENERATIONS + 1))]
+    for candidate in candidates:
+        try:
+            found = tomllib.loads(candidate.read_text("utf-8"))
+        except FileNotFoundError:
+            continue
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            os.replace(candidate, candidate.with_name(candidate.name + ".bad"))
+            continue
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return {}
+
+
+def _parse(row: Any, text: str, where: str) -> Any:
+    kind = type(row.default)
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        if kind is tuple:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        return kind(text)
+    except (ValueError, KeyError):
+        raise BadValue(f"{where} holds {text!r}, not a {kind.__name__}.", "Correct it or unset it.") from None
+
+
+def _checked(values: Mapping[str, Any]) -> Settings:
+    for name, value in values.items():
+        row = TABLE.get(name)
+        if row is None:
+            raise BadValue(f"There is no setting named {name!r}.", "Remove it from settings.toml.", field=name)
+        if type(value) is not type(row.default):
+            raise BadValue(f"{name} holds {value!r}, not a {type(row.default).__name__}.", "Correct it.", field=name)
+        choices = row.metadata["choices"]
+        if choices and value not in choices:
+            raise BadValue(f"{name} is {value!r}; it can be {', '.join(choices)}.", "Choose one of them.", field=name)
+    made = Settings(**values)
+    if not 1 <= made.port <= 65_535:
+        raise BadValue(f"port is {made.port}, outside 1-65535.", "Choose another.", field="port")
+    return made
