@@ -1,0 +1,1 @@
+"""Where models are made: the starter model's world, captions, networks and recipe, and small checkpoints for tests."""
