@@ -1,0 +1,1 @@
+"""The architectures of text-to-image models, one file each; importing this package registers the built-in ones."""

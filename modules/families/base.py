@@ -1,0 +1,219 @@
+"""Family: what one architecture of models is, as facts without torch, and how its files become a working model.
+
+The engine knows no architecture. It asks a family three things: is this file yours (`detect`), build your networks
+from these weights (`build`), and then, through the `Model` that `build` returned: tokens to conditioning (`encode`),
+one call of the network (`network`), latents to pixels and back (`decode`, `encode_pixels`). Torch is imported inside
+functions only, because the page's process reads these facts too and never imports torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from modules.core.errors import ModelError
+from modules.core.geometry import Size
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Prediction = Literal["eps", "v", "x0", "flow"]
+Quality = Literal["draft", "good", "best"]
+Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape, as a checkpoint's header says
+
+
+@dataclass(frozen=True)
+class LatentFormat:
+    """What the network walks on: ``channels`` planes, one latent pixel for ``downscale`` x ``downscale`` pixels.
+
+    ``multiple`` is what both sides of the canvas are a multiple of, in pixels. ``rgb`` is a straight line from latent
+    to colour for previews where no decoder is at hand: one row (r, g, b) in [-1, 1] a channel, and one row of bias.
+    """
+
+    channels: int = 4
+    downscale: int = 8
+    multiple: int = 8
+    rgb: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """How the network was taught to see noise: what it predicts, and which noise each of its times stands for.
+
+    ``eps`` and ``v`` are variance preserving with ``timesteps`` times and betas that rise as the square of a line
+    from sqrt(beta_start) to sqrt(beta_end); ``flow`` is a rectified flow whose times are shifted by ``shift``.
+    """
+
+    prediction: Prediction = "eps"
+    timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    shift: float = 1.0
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the form shows for a model of this family until the user says otherwise."""
+
+    size: Size
+    steps: Mapping[Quality, int]
+    cfg_scale: float
+    sampler: str
+    schedule: str = "Automatic"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A checkpoint recognised by a family: what was decided about it, and from what (``why``, for people)."""
+
+    family: str
+    diffusion: Diffusion
+    defaults: Defaults
+    why: str
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """A named profile of how a model is computed: dtype of the networks, memory layout, attention function.
+
+    ``text`` and ``vae`` are dtype names as torch writes them ("float32"); text encoders run in 32 bit where the
+    profile does not say otherwise, since they run once a prompt.
+    """
+
+    name: str = "safe"
+    network: str = "float32"
+    text: str = "float32"
+    vae: str = "float32"
+    channels_last: bool = False
+    attention: str = "sdpa"
+
+
+SAFE = Numerics()
+
+
+class Model(ABC):
+    """A loaded checkpoint: networks on a device. One walk at a time; not thread-safe."""
+
+    family: Family
+    diffusion: Diffusion
+    device: torch.device
+
+    @abstractmethod
+    def encode(self, ids: Tensor, clip_skip: int) -> Tensor:
+        """Token ids [n 77] of n chunks (begin and end tokens included) -> float32 hidden states [n 77 width].
+
+        ``clip_skip`` 1 is the last layer, 2 the one before it, and so on. Weights of emphasis are not applied here.
+        """
+
+    @abstractmethod
+    def network(self, x: Tensor, time: float, cond: Mapping[str, Tensor]) -> Tensor:
+        """One bare call: x [b c h w] as the network wants it, its time (0 to 999, or 0 to 1000 for flow), conditioning.
+
+        ``cond["context"]`` is [b tokens width], what `encode` made, weighted and its chunks joined. Returns the raw
+        output [b c h w] (noise, v, x0 or flow, as ``diffusion.prediction`` says) in float32, for x in the network's own
+        space: `modules.engine.prediction` maps the samplers' space to it and back.
+        """
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [b c h w] -> pixels [b 3 h*downscale w*downscale], float32, about -1 to 1 (not clamped)."""
+
+    @abstractmethod
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels [b 3 h w] in -1 to 1 -> latents [b c h/downscale w/downscale], float32: the posterior's mean."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks by name ("network", "text", "vae"): what residency moves and counts, what adapters patch."""
+
+    def blocks(self) -> Iterable[nn.Module]:
+        """Modules inside the parts before which a running call may stop when its job is cancelled."""
+        return ()
+
+    def upcast(self) -> None:
+        """Compute everything in float32 from now on: the one retry when a picture came out empty."""
+        import torch
+
+        for part in self.parts().values():
+            part.to(torch.float32)
+
+    def preview(self, latents: Tensor) -> Tensor | None:
+        """A small cheap picture of x0 [b c h w] -> [b 3 h' w'] in -1 to 1, or None where only ``latent.rgb`` serves."""
+        return None
+
+
+class Family(ABC):
+    """One architecture. Instances hold facts only; everything that is loaded lives in a `Model`."""
+
+    name: str
+    title: str
+    vocabulary: str = "clip"  # the tokenizer in modules.prompt
+    latent: LatentFormat = LatentFormat()
+    diffusion: Diffusion = Diffusion()
+    defaults: Defaults
+
+    @abstractmethod
+    def detect(self, shapes: Shapes) -> bool:
+        """Whether a checkpoint with these tensors is of this family."""
+
+    @abstractmethod
+    def build(self, weights: Mapping[str, Tensor], shapes: Shapes, numerics: Numerics, device: torch.device) -> Model:
+        """Build the model from the file's tensors; reading ``weights[name]`` reads that tensor from the disk.
+
+        Raises ModelError naming missing, left-over or misshapen tensors.
+        """
+
+    def match(self, shapes: Shapes, metadata: Mapping[str, str] | None = None) -> Match | None:
+        """What this file is, or None: prediction and default size from ``modelspec.*`` where the file says them."""
+        if not self.detect(shapes):
+            return None
+        said = metadata or {}
+        prediction = {"epsilon": "eps", "v": "v"}.get(said.get("modelspec.prediction_type", "").lower())
+        size = _resolution(said.get("modelspec.resolution", ""))
+        why = [f"its tensors are those of {self.title}"]
+        why += [f"its metadata says it predicts {prediction}"] if prediction else []
+        why += [f"its metadata says {size}"] if size else []
+        return Match(
+            family=self.name,
+            diffusion=replace(self.diffusion, prediction=prediction) if prediction else self.diffusion,
+            defaults=replace(self.defaults, size=size) if size else self.defaults,
+            why="; ".join(why) + ".",
+        )
+
+
+FAMILIES: list[Family] = []
+
+
+def register(family: Family) -> Family:
+    """Add a family to the list, or replace the one of its name."""
+    FAMILIES[:] = [*(known for known in FAMILIES if known.name != family.name), family]
+    return family
+
+
+def family(name: str) -> Family:
+    """The family of that name; raises ModelError for one that is not installed."""
+    for known in FAMILIES:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in FAMILIES)
+    raise ModelError(f"There is no family named {name!r}.", f"Installed are: {names}.", code="unknown_family")
+
+
+def recognise(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> Match | None:
+    """The first family that knows these tensors says what they are; None for a file nobody knows."""
+    for known in FAMILIES:
+        match = known.match(shapes, metadata)
+        if match is not None:
+            return match
+    return None
+
+
+def _resolution(text: str) -> Size | None:
+    """A size as modelspec writes it: "512" or "512x768"."""
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() and 64 <= int(side) <= 4096 for side in sides) or len(sides) > 2:
+        return None
+    return Size(width=int(sides[0]), height=int(sides[-1]))
