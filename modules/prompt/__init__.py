@@ -1,0 +1,6 @@
+"""Text in, tree out: the prompt language, its tags and its tokens, without torch.
+
+A prompt passes through these files in this order: ``tags`` (comments and network tags leave), ``grammar`` (AND,
+scheduling, alternation), ``emphasis`` (brackets become weights, BREAK), ``tokens`` (chunks of 75 for CLIP).
+``dialect`` names what differs between this program's own reading and A1111's.
+"""
