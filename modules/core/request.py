@@ -1,4 +1,4 @@
-"""GenerationRequest: one picture's recipe as frozen, versioned data; page, API, queue, infotext and gallery share it."""
+"""GenerationRequest: one picture's recipe as frozen, versioned data, shared by page, API, queue, file and gallery."""
 
 import hashlib
 import json
@@ -126,7 +126,7 @@ class GenerationRequest(Part):
 
 
 def validated(kind: type[P], data: Any) -> P:
-    """Validate parsed JSON as ``kind``; raises BadValue whose field, low, high and nearest come from the first problem."""
+    """Validate parsed JSON as ``kind``; raises BadValue with the first problem's field, low, high and nearest."""
     try:
         text = json.dumps(data, ensure_ascii=False)
         return kind.model_validate_json(text.encode("utf-8"))

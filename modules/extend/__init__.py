@@ -1,0 +1,1 @@
+"""What an extension imports (``api``), where it can act (``hooks``), and how it is found and guarded (``loader``)."""

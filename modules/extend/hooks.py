@@ -1,0 +1,183 @@
+"""The complete list of extension points, and the guard through which each of them is called."""
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pluggy
+
+from modules.core.errors import Cancelled, ExtensionFailed
+from modules.extend.api import Extension
+
+_spec = pluggy.HookspecMarker("atelier")
+FAILED = object()  # what a guarded call answers when its extension raised
+
+
+class Points:
+    """Where an extension can act; an implementation takes any subset of a point's arguments, by name."""
+
+    # Once a request, in the process that makes the picture.
+
+    @_spec
+    def edit_request(self, request: Any) -> Any:
+        """Return another GenerationRequest, before it is planned; None keeps it."""
+
+    @_spec
+    def patch_model(self, network: Any, patches: Any) -> None:
+        """Change the denoising network (a torch module) for this job; ``patches.callback(undo)`` undoes it after."""
+
+    @_spec
+    def edit_conditioning(self, conditioning: Any) -> Any:
+        """Return another conditioning of one picture (cond and uncond, as modules.engine.conditioning has it)."""
+
+    @_spec
+    def wrap_denoiser(self, denoiser: Any) -> Any:
+        """Return a denoiser around this one: ``(x, sigma) -> Denoised``."""
+
+    @_spec
+    def after_guidance(self, guided: Any) -> None:
+        """Edit ``guided.denoised`` in every call; ``guided`` has x, sigma, cond, uncond and converts to v and eps."""
+
+    @_spec
+    def after_step(self, step: Any) -> None:
+        """Edit ``step.x`` after a sampler's step."""
+
+    @_spec
+    def edit_image(self, image: Any) -> Any:
+        """Return other pixels of a finished picture: uint8 array [h w 3]."""
+
+    @_spec
+    def image_saved(self, picture: Any) -> None:
+        """A picture is in the gallery (called in the page's process with a library Picture)."""
+
+    # Once a program.
+
+    @_spec
+    def register_families(self, families: Any) -> None:
+        """Append Family objects to the list."""
+
+    @_spec
+    def register_samplers(self, samplers: Any) -> None:
+        """Add samplers by name: ``samplers[SamplerFacts(...)] = generator``."""
+
+    @_spec
+    def register_schedules(self, schedules: Any) -> None:
+        """Add schedules by name."""
+
+    @_spec
+    def register_upscalers(self, upscalers: Any) -> None:
+        """Add image upscalers by name."""
+
+    @_spec
+    def add_tab(self) -> Any:
+        """Return a Tab."""
+
+    @_spec
+    def add_routes(self, router: Any) -> None:
+        """Add routes to a FastAPI router mounted under ``/x/<name>/``, behind the gate."""
+
+
+NAMES = tuple(name for name, member in vars(Points).items() if inspect.isfunction(member))
+
+
+def check_hooks(kind: type[Extension]) -> None:
+    """Refuse an extension with a misspelt hook or argument at load; raises pluggy.PluginValidationError."""
+    manager = _manager()
+    manager.register(kind())
+    manager.check_pending()
+
+
+class Hooks:
+    """The extensions of one request, called in order, each behind a guard.
+
+    An extension that raises, or calls ``sys.exit``, is left out for the rest of the job and ``failed`` is told once;
+    the picture goes on without it. ``bool(hooks)`` is False where nothing is active, so the engine pays nothing.
+    """
+
+    def __init__(self, extensions: Sequence[tuple[str, Extension]], failed: Callable[[ExtensionFailed], None]) -> None:
+        self._manager = _manager()
+        self._failed = failed
+        for name, extension in extensions:
+            self._manager.register(extension, name=name)
+
+    def __bool__(self) -> bool:
+        return bool(self._manager.get_plugins())
+
+    def has(self, point: str) -> bool:
+        """Whether any active extension implements this point."""
+        return bool(getattr(self._manager.hook, point).get_hookimpls())
+
+    def tell(self, point: str, **arguments: Any) -> None:
+        """Call a point whose implementations edit their argument in place."""
+        for implementation in self._implementations(point):
+            self._guarded(implementation, point, arguments)
+
+    def pass_through(self, point: str, name: str, value: Any, **arguments: Any) -> Any:
+        """Call a point whose implementations return another ``value`` (argument ``name``); None keeps it."""
+        for implementation in self._implementations(point):
+            changed = self._guarded(implementation, point, {name: value, **arguments})
+            if changed is not None and changed is not FAILED:
+                value = changed
+        return value
+
+    def collect(self, point: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call a point and keep each extension's answer beside its name."""
+        answers = []
+        for implementation in self._implementations(point):
+            answer = self._guarded(implementation, point, arguments)
+            if answer is not None and answer is not FAILED:
+                answers.append((implementation.plugin_name, answer))
+        return answers
+
+    def edit_request(self, request: Any) -> Any:
+        return self.pass_through("edit_request", "request", request)
+
+    def patch_model(self, network: Any, patches: Any) -> None:
+        self.tell("patch_model", network=network, patches=patches)
+
+    def edit_conditioning(self, conditioning: Any) -> Any:
+        return self.pass_through("edit_conditioning", "conditioning", conditioning)
+
+    def wrap_denoiser(self, denoiser: Any) -> Any:
+        return self.pass_through("wrap_denoiser", "denoiser", denoiser)
+
+    def after_guidance(self, guided: Any) -> None:
+        """One that fails leaves no half-made edit behind: ``guided.denoised`` goes back to what it was before it."""
+        for implementation in self._implementations("after_guidance"):
+            before = guided.denoised
+            if self._guarded(implementation, "after_guidance", {"guided": guided}) is FAILED:
+                guided.denoised = before
+
+    def after_step(self, step: Any) -> None:
+        for implementation in self._implementations("after_step"):
+            before = step.x
+            if self._guarded(implementation, "after_step", {"step": step}) is FAILED:
+                step.x = before
+
+    def edit_image(self, image: Any) -> Any:
+        return self.pass_through("edit_image", "image", image)
+
+    def image_saved(self, picture: Any) -> None:
+        self.tell("image_saved", picture=picture)
+
+    def _implementations(self, point: str) -> list[pluggy.HookImpl]:
+        # pluggy keeps the first to be called last
+        return list(reversed(getattr(self._manager.hook, point).get_hookimpls()))
+
+    def _guarded(self, implementation: pluggy.HookImpl, point: str, arguments: dict[str, Any]) -> Any:
+        try:
+            return implementation.function(*(arguments[name] for name in implementation.argnames))
+        except (Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as problem:  # a guest's sys.exit must not end the program
+            self._manager.unregister(implementation.plugin)
+            cause = "".join(traceback.format_exception_only(problem)).strip()
+            self._failed(ExtensionFailed(implementation.plugin_name, point, cause))
+            return FAILED
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("atelier")
+    manager.add_hookspecs(Points)
+    return manager

@@ -1,0 +1,186 @@
+"""The words everything speaks: strict requests, strict JSON, events, settings."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modules.core import events, limits, settings, strictjson
+from modules.core.errors import BadValue, WorkbenchError
+from modules.core.geometry import Size
+from modules.core.request import GenerationRequest, Hires, Sampling
+from modules.core.sampling import SAMPLERS, SCHEDULES, find_sampler, find_schedule, split_sampler_name
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+requests = st.builds(
+    GenerationRequest,
+    prompt=st.text(max_size=200),
+    negative_prompt=st.text(max_size=50),
+    size=st.builds(Size, width=st.integers(64, 4096), height=st.integers(64, 4096)),
+    seed=st.integers(*limits.SEED),
+    count=st.integers(1, 64),
+    sampling=st.builds(
+        Sampling,
+        sampler=st.sampled_from([row.name for row in SAMPLERS]),
+        schedule=st.sampled_from([row.name for row in SCHEDULES]),
+        steps=st.integers(1, 150),
+        cfg_scale=st.floats(0, 30),
+        eta=st.none() | st.floats(0, 1),
+    ),
+    hires=st.none() | st.builds(Hires, scale=st.floats(1, 4), denoise_strength=st.floats(0, 1)),
+    extensions=st.dictionaries(st.text(max_size=9), st.dictionaries(st.text(max_size=9), st.booleans()), max_size=2),
+)
+
+
+@given(requests)
+def test_a_request_survives_json_exactly(request):
+    again = GenerationRequest.from_json(request.to_json())
+    assert again == request
+    assert again.hash() == request.hash()
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"seed": "3"}, "seed"),
+        ({"seed": 0, "sampling": {"steps": 10**9}}, "sampling.steps"),
+        ({"seed": 0, "sampling": {"cfg_scale": "7"}}, "sampling.cfg_scale"),
+        ({"seed": 0, "sampling": {"sampler": "Eulr"}}, "sampling.sampler"),
+        ({"seed": 0, "size": {"width": -5, "height": 64}}, "size.width"),
+        ({"seed": 0, "size": {"width": 64, "height": 10**20}}, "size.height"),
+        ({"seed": 0, "count": 10**6}, "count"),
+        ({"seed": 0, "prompt": "x" * 20_001}, "prompt"),
+        ({"seed": 0, "stepps": 3}, "stepps"),
+        ({"seed": 0, "version": 2}, "version"),
+        ({}, "seed"),
+    ],
+)
+def test_bad_values_name_the_field(data, field):
+    with pytest.raises(BadValue) as caught:
+        GenerationRequest.from_data(data)
+    assert caught.value.field == field
+    assert caught.value.status == 422
+
+
+def test_a_lone_surrogate_is_refused():
+    with pytest.raises(BadValue, match="surrogate"):
+        GenerationRequest.from_data(json.loads('{"seed": 0, "prompt": "\\ud800"}'))
+
+
+def test_a_range_offers_the_nearest():
+    with pytest.raises(BadValue) as caught:
+        GenerationRequest.from_data({"seed": 0, "sampling": {"steps": 1000}})
+    assert caught.value.facts["nearest"] == 150
+
+
+def test_seeds_wrap():
+    assert GenerationRequest(seed=2**32 - 1, count=2).seeds() == (2**32 - 1, 0)
+
+
+@pytest.mark.parametrize("text", ['{"cfg": NaN}', '{"cfg": Infinity}', '{"cfg": 1e999}', '{"a": {"cfg": -Infinity}}'])
+def test_unreal_numbers_name_the_key(text):
+    with pytest.raises(WorkbenchError) as caught:
+        strictjson.loads(text)
+    assert caught.value.status == 422
+    assert caught.value.field.endswith("cfg")
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "[" * 100_000, '{"a": ' + "9" * 5000 + "}", "{", b"\xff"])
+def test_hostile_json_is_a_400(text):
+    with pytest.raises(WorkbenchError) as caught:
+        strictjson.loads(text)
+    assert caught.value.status == 400
+
+
+def test_events_survive_both_wires():
+    for event in (
+        events.Preview(job="a", picture=0, width=1, height=1, jpeg=b"\xff\xd8"),
+        events.StepFinished(job="a", picture=0, call=1, calls=None),
+        events.QueueChanged(paused=True, order=("a", "b")),
+    ):
+        assert events.from_json(event.model_dump_json()) == event
+        assert events.from_data(event.model_dump()) == event
+
+
+def test_sampler_names():
+    assert find_sampler("K_EULER_A").name == "Euler a"
+    assert find_schedule("karras").name == "Karras"
+    assert split_sampler_name("DPM++ 2M Karras") == ("DPM++ 2M", "Karras")
+    assert split_sampler_name("Euler a") == ("Euler a", None)
+    with pytest.raises(BadValue, match="Eulr") as caught:
+        find_sampler("Eulr")
+    assert caught.value.facts["nearest"] == "Euler"
+
+
+def test_settings_order_is_file_environment_arguments(tmp_path):
+    (tmp_path / "settings.toml").write_text('port = 1000\nhost = "127.0.0.2"\ndevice = "cpu"\n')
+    environment = {"ATELIER_PORT": "2000", "ATELIER_HOST": "127.0.0.3"}
+    found = settings.load(["--data-dir", str(tmp_path), "--port", "3000"], environment)
+    assert (found.port, found.host, found.device) == (3000, "127.0.0.3", "cpu")
+
+
+def test_saving_keeps_comments_and_other_values(tmp_path):
+    (tmp_path / "settings.toml").write_text("# mine\nport = 1000\n")
+    found = settings.load(["--data-dir", str(tmp_path)], {})
+    settings.save(found, {"language": "zh"})
+    text = (tmp_path / "settings.toml").read_text()
+    assert "# mine" in text
+    assert settings.load(["--data-dir", str(tmp_path)], {}).language == "zh"
+
+
+def test_a_damaged_file_falls_back_to_the_last_good_one(tmp_path):
+    found = settings.load(["--data-dir", str(tmp_path)], {})
+    found = settings.save(found, {"language": "zh"})
+    settings.save(found, {"theme": "dark"})
+    (tmp_path / "settings.toml").write_text("language = ")
+    again = settings.load(["--data-dir", str(tmp_path)], {})
+    assert again.language == "zh"
+    assert (tmp_path / "settings.toml.bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("prot = 1", "prot"), ('port = "x"', "port"), ("port = 0", "port"), ('theme = "x"', "theme")]
+)
+def test_bad_settings_are_named(tmp_path, text, word):
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(BadValue, match=word):
+        settings.load(["--data-dir", str(tmp_path)], {})
+
+
+def test_a_save_killed_at_any_time_leaves_a_readable_file(tmp_path):
+    """Twenty kills in a loop of saves: the file is always the old value or the new one (F6)."""
+    code = (
+        "import sys; from modules.core import settings\n"
+        "s = settings.load(['--data-dir', sys.argv[1]], {})\n"
+        "s = settings.save(s, {'image_quality': 1}); print('up', flush=True)\n"
+        "while True:\n"
+        "    for q in range(1, 100): s = settings.save(s, {'image_quality': q})\n"
+    )
+    for round_ in range(20):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=CHECKOUT, stdout=subprocess.PIPE, env={**os.environ}
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        try:
+            child.wait(0.002 * round_)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        child.wait()
+        child.stdout.close()
+        assert 1 <= settings.load(["--data-dir", str(tmp_path)], {}).image_quality <= 99
+        assert not (tmp_path / "settings.toml.bad").exists()
+
+
+def test_core_does_not_import_torch():
+    modules = "modules.core.request, modules.core.events, modules.core.settings"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CHECKOUT, timeout=60)
