@@ -12,7 +12,8 @@ class SamplerFacts:
 
     ``schedule`` is what "Automatic" means for it, ``stochastic`` says that it draws noise while it walks, ``second``
     that it calls the denoiser twice a step, ``drop_penultimate`` that its schedule leaves out the sigma before the
-    last, ``needs_uncond`` that guidance may not skip the unconditional half.
+    last, ``needs_uncond`` that guidance may not skip the unconditional half, ``unit_noise`` that it starts where the
+    network's own x has variance 1 instead of from noise * sigma, ``cfg_divisor`` what people's CFG scale is divided by.
     """
 
     name: str
@@ -22,6 +23,8 @@ class SamplerFacts:
     second: bool = False
     drop_penultimate: bool = False
     needs_uncond: bool = False
+    unit_noise: bool = False
+    cfg_divisor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ SAMPLERS: tuple[SamplerFacts, ...] = (
     SamplerFacts("Euler a", ("k_euler_a", "k_euler_ancestral"), stochastic=True),
     SamplerFacts("Euler", ("k_euler",)),
     SamplerFacts("Heun", ("k_heun",), second=True),
-    SamplerFacts("DDIM", ("ddim",)),
+    SamplerFacts("DDIM", ("ddim",), schedule="Timesteps", unit_noise=True),
     SamplerFacts("DPM adaptive", ("k_dpm_ad",), stochastic=True),
     SamplerFacts("Restart", ("restart",), schedule="Karras", stochastic=True, second=True),
-    SamplerFacts("DDIM CFG++", ("ddim_cfgpp",), needs_uncond=True),
-    SamplerFacts("PLMS", ("plms",)),
-    SamplerFacts("UniPC", ("unipc",)),
+    SamplerFacts(
+        "DDIM CFG++", ("ddim_cfgpp",), schedule="Timesteps", needs_uncond=True, unit_noise=True, cfg_divisor=12.5
+    ),
+    SamplerFacts("PLMS", ("plms",), schedule="Timesteps", unit_noise=True),
+    SamplerFacts("UniPC", ("unipc",), schedule="UniPC", unit_noise=True),
 )
 
 SCHEDULES: tuple[ScheduleFacts, ...] = (
