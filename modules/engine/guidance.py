@@ -1,0 +1,129 @@
+"""Classifier-free guidance: what the prompt says and what it does not become one denoiser."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modules.engine.denoise import Denoised, Denoiser
+from modules.engine.prediction import Cond, Predict
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """One AND part of a prompt: its conditioning and its weight."""
+
+    cond: Cond
+    weight: float = 1.0
+
+
+Positive = Callable[[float], Sequence[Weighted]]
+"""sigma -> the prompt's AND parts at that noise; asked once a call, so it may also count calls."""
+
+Negative = Callable[[float], Cond]
+"""sigma -> the negative prompt at that noise; asked once a call, also where its half is skipped."""
+
+
+@dataclass
+class Guided:
+    """One guided prediction on its way to the sampler, for hooks to edit: set ``denoised``.
+
+    All are x0 predictions [b c h w] except ``x``, the noisy input. ``uncond`` is None where it was not computed;
+    ``cond`` is the weighted mean of the AND parts.
+    """
+
+    x: Tensor
+    sigma: float
+    cond: Tensor
+    uncond: Tensor | None
+    denoised: Tensor
+
+    def as_eps(self, x0: Tensor) -> Tensor:
+        """The noise that this x0 says is in x."""
+        return (self.x - x0) / self.sigma
+
+    def from_eps(self, eps: Tensor) -> Tensor:
+        """The x0 that this noise leaves."""
+        return self.x - self.sigma * eps
+
+    def as_v(self, x0: Tensor) -> Tensor:
+        """The v-prediction of this x0: alpha * eps - sigma_vp * x0 (Salimans and Ho 2022, arXiv:2202.00512, D)."""
+        square = 1 + self.sigma**2
+        return (self.x / square - x0) * (square**0.5 / self.sigma)
+
+    def from_v(self, v: Tensor) -> Tensor:
+        """The x0 of this v-prediction."""
+        square = 1 + self.sigma**2
+        return self.x / square - v * (self.sigma / square**0.5)
+
+
+def guide(
+    predict: Predict,
+    positive: Positive,
+    negative: Negative,
+    scale: float,
+    *,
+    keep_uncond: bool = False,
+    one_by_one: bool = True,
+    after: Callable[[Guided], None] | None = None,
+) -> Denoiser:
+    """``uncond + scale * sum of w_i (cond_i - uncond)`` as a denoiser (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
+
+    The unconditional half is skipped where it weighs nothing (scale 1 with weights that sum to 1) unless
+    ``keep_uncond``. Conditionings of equal shapes share one network call, others have their own. ``one_by_one`` calls
+    the network for one picture at a time, so that a picture in a batch equals the same picture alone, bit for bit.
+    ``after`` may edit each result.
+    """
+
+    def denoiser(x: Tensor, sigma: float) -> Denoised:
+        parts, empty = positive(sigma), negative(sigma)
+        total = sum(part.weight for part in parts)
+        wants_uncond = keep_uncond or scale * total != 1.0
+        conds = [part.cond for part in parts] + ([empty] if wants_uncond else [])
+        predicted = predict_each(predict, x, sigma, conds, one_by_one)
+        uncond = predicted.pop() if wants_uncond else None
+        summed = torch.stack([p * part.weight for p, part in zip(predicted, parts, strict=True)]).sum(0)
+        cond = summed / total if total not in (0.0, 1.0) else summed
+        guided = Guided(x, sigma, cond, uncond, _combine(summed, total, uncond, scale))
+        if after is not None:
+            after(guided)
+        return Denoised(guided.denoised, guided.cond, guided.uncond)
+
+    return denoiser
+
+
+def _combine(summed: Tensor, total: float, uncond: Tensor | None, scale: float) -> Tensor:
+    if uncond is None or scale * total == 1.0:
+        return summed * scale if scale != 1.0 else summed
+    return uncond + scale * (summed - total * uncond)
+
+
+def predict_each(predict: Predict, x: Tensor, sigma: float, conds: Sequence[Cond], one_by_one: bool) -> list[Tensor]:
+    """x0 for each conditioning, in order; those of equal shapes in one call, for one picture at a time if asked."""
+    if one_by_one and len(x) > 1:
+        pictures = [
+            predict_each(predict, x[i : i + 1], sigma, [_of_picture(cond, i) for cond in conds], False)
+            for i in range(len(x))
+        ]
+        return [torch.cat(parts) for parts in zip(*pictures, strict=True)]
+    answers: dict[int, Tensor] = {}
+    for group in _equal_shapes(conds):
+        joined = {name: torch.cat([_repeated(conds[i][name], len(x)) for i in group]) for name in conds[group[0]]}
+        answers |= zip(group, predict(x.repeat(len(group), 1, 1, 1), sigma, joined).chunk(len(group)), strict=True)
+    return [answers[i] for i in range(len(conds))]
+
+
+def _equal_shapes(conds: Sequence[Cond]) -> list[list[int]]:
+    groups: dict[tuple, list[int]] = {}
+    for i, cond in enumerate(conds):
+        groups.setdefault(tuple((name, value.shape[1:]) for name, value in sorted(cond.items())), []).append(i)
+    return list(groups.values())
+
+
+def _of_picture(cond: Cond, i: int) -> Cond:
+    return {name: value[i : i + 1] if len(value) > 1 else value for name, value in cond.items()}
+
+
+def _repeated(value: Tensor, count: int) -> Tensor:
+    return value.expand(count, *value.shape[1:]) if len(value) == 1 else value
