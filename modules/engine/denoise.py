@@ -67,10 +67,10 @@ class Job(Protocol):
 
 
 class Hooks(Protocol):
-    """Who may edit the walk between steps."""
+    """Who may edit the walk between steps; ``modules.extend.hooks.Hooks`` is one."""
 
-    def after_step(self, *, step: Step) -> Any:
-        """Look at a step, and edit ``step.x`` if need be."""
+    def tell(self, point: str, **arguments: Any) -> None:
+        """Call the point "after_step" with ``step=``, whose ``x`` may be edited in place of the old one."""
 
 
 def denoise(
@@ -88,7 +88,7 @@ def denoise(
     ``x`` [b c h w] is as noisy as ``sigmas[0]``; ``options`` are the sampler's own (``sampler.options`` names them).
     """
     for step in sampler(watch(denoiser, job, sampler.calls(sigmas), sigmas), x, sigmas, noise, **options):
-        hooks.after_step(step=step)
+        hooks.tell("after_step", step=step)
         x = step.x
     return x
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modules.families.base import Diffusion
+
 Cond = Mapping[str, Tensor]
 """What a network is told beside x and t: tensors by name, each with a leading batch dimension of 1 or b."""
 
@@ -121,6 +123,14 @@ class Prediction:
 
     kind: Literal["eps", "v", "x0", "flow"]
     times: Times
+
+    @classmethod
+    def of(cls, diffusion: Diffusion) -> "Prediction":
+        """The edge of a family: what its ``Diffusion`` facts say, as functions."""
+        if diffusion.prediction == "flow":
+            return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
+        times = DiscreteTimes.scaled_linear(diffusion.beta_start, diffusion.beta_end, diffusion.timesteps)
+        return cls(diffusion.prediction, times)
 
     def stretch(self, sigma: float) -> float:
         """Samplers' x = the network's own x * stretch."""
