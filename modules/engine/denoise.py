@@ -69,8 +69,8 @@ class Job(Protocol):
 class Hooks(Protocol):
     """Who may edit the walk between steps; ``modules.extend.hooks.Hooks`` is one."""
 
-    def tell(self, point: str, **arguments: Any) -> None:
-        """Call the point "after_step" with ``step=``, whose ``x`` may be edited in place of the old one."""
+    def after_step(self, step: Any) -> None:
+        """Look at a ``Step``, and edit its ``x`` if need be."""
 
 
 def denoise(
@@ -88,7 +88,7 @@ def denoise(
     ``x`` [b c h w] is as noisy as ``sigmas[0]``; ``options`` are the sampler's own (``sampler.options`` names them).
     """
     for step in sampler(watch(denoiser, job, sampler.calls(sigmas), sigmas), x, sigmas, noise, **options):
-        hooks.tell("after_step", step=step)
+        hooks.after_step(step=step)
         x = step.x
     return x
 
