@@ -21,7 +21,7 @@ class ModelFile(Part):
     family: str
     stamp: tuple[int, int]
     sha256: str | None = None  # None while the background hash is not ready
-    prediction: Literal["eps", "v", "flow"] = "eps"
+    prediction: Literal["eps", "v", "x0", "flow"] = "eps"
 
 
 class Pass(Part):
