@@ -237,8 +237,8 @@ def _unipc_step(
 
 def _unipc_weights(positions: Sequence[float], h: float) -> list[float]:
     """The rho that match the exponential integral's Taylor terms; equation 11 of the paper, B(h) = h."""
-    if len(positions) == 1:
-        return [0.5]  # the paper's own shortcut for one node, accurate to the order that is wanted
+    if len(positions) < 2:
+        return [0.5] * len(positions)  # the paper's own shortcut for one node, accurate to the order that is wanted
     phi, factorial, wanted = math.expm1(-h) / -h - 1, 1, []
     for k in range(1, len(positions) + 1):
         wanted.append(phi * factorial / -h)
@@ -300,6 +300,8 @@ def dpm_adaptive(
     where the second- and third-order answers differ by more than the tolerance.
     """
     at, end = sigmas[0], min(sigma for sigma in sigmas if sigma > 0)
+    if end == at:  # one step straight to 0 leaves nothing to adapt
+        yield from euler(denoiser, x, sigmas, noise)
     h, i, low_before = 0.05, 0, x
     while math.log(at / end) > 1e-5:
         there = max(end, at * math.exp(-h))

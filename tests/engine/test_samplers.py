@@ -1,0 +1,239 @@
+"""Every sampler against a mixture whose exact answer is known: order of convergence, statistics, calls, both spaces."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from mixture import MEAN, STD, denoiser, exact_x0, flow
+
+from modules.core import sampling
+from modules.engine.denoise import Denoised
+from modules.engine.noise import ImageNoise
+from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
+from modules.engine.samplers import SAMPLERS, ancestral, restart_steps
+from modules.engine.schedules import karras_between, sigmas_for
+
+SD = DiscreteTimes.scaled_linear()
+
+
+def walk(name, x, sigmas, denoise=denoiser, noise=None, **options):
+    """The last x of a walk, and how many calls it made."""
+    calls = 0
+
+    def counted(x, sigma):
+        nonlocal calls
+        calls += 1
+        return denoise(x, sigma)
+
+    shape = x.shape
+    fresh = noise or (lambda *_: torch.randn(shape))
+    for step in SAMPLERS[name](counted, x, sigmas, fresh, **options):
+        x = step.x
+    return x, calls
+
+
+def error(name, steps, **options):
+    """Root mean square distance from the exact flow at sigma 0.2, from sigma 10, in float64."""
+    start = torch.linspace(-20, 20, 64, dtype=torch.float64).reshape(1, 1, 8, 8)
+    end, calls = walk(name, start, karras_between(10.0, 0.2, steps + 1), **options)
+    return float((end - flow(start, 10.0, 0.2)).square().mean().sqrt()), calls
+
+
+def slope(name, few=40, many=160, **options):
+    """The measured order: how fast the error falls as steps are added."""
+    return math.log(error(name, few, **options)[0] / error(name, many, **options)[0]) / math.log(many / few)
+
+
+@pytest.mark.parametrize("name", ["Euler", "DDIM"])
+def test_first_order(name):
+    assert 0.85 < slope(name) < 1.3
+
+
+def test_ancestral_samplers_are_euler_at_eta_0():
+    assert 0.85 < slope("Euler a", eta=0.0) < 1.3
+
+
+def test_ddim_cfgpp_walks_like_ddim_where_both_halves_agree():
+    assert error("DDIM CFG++", 20)[0] == pytest.approx(error("DDIM", 20)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "options"), [("Heun", {}), ("DPM++ 2M", {}), ("UniPC", {}), ("UniPC", {"order": 2})])
+def test_second_order(name, options):
+    assert 1.7 < slope(name, **options) < 3.0
+
+
+def test_plms_between_second_and_fourth():
+    assert 1.7 < slope("PLMS") < 4.2
+
+
+def test_restart_without_noise_is_heun():
+    assert 1.7 < slope("Restart", few=10, many=19) < 3.0  # below 20 steps it never climbs
+
+
+def test_dpm_adaptive_follows_its_tolerance():
+    coarse, calls = error("DPM adaptive", 20, eta=0.0)
+    fine, more = error("DPM adaptive", 20, eta=0.0, rtol=0.005, atol=0.00078)
+    assert coarse < 0.02
+    assert fine < 0.003
+    assert calls < more < 200
+    assert error("DPM adaptive", 50, eta=0.0) == (coarse, calls)  # the sigmas between do not matter
+
+
+STOCHASTIC = [row.name for row in sampling.SAMPLERS if row.stochastic]
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_stochastic_samplers_keep_mean_and_spread(name):
+    torch.manual_seed(7)
+    sigmas = [*karras_between(14.6, 0.03, 60), 0.0]
+    x = torch.randn(1, 1, 100, 200) * 14.6  # 20,000 values
+    end, _ = walk(name, x, sigmas)
+    assert float(end.mean()) == pytest.approx(MEAN, abs=0.04)
+    assert float(end.std()) == pytest.approx(STD, abs=0.03)
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_right_in_both_forms(name):
+    """Through the edge of a VP network and of a flow network: the same picture statistics, to one sampler."""
+    for kind, times in (("eps", SD), ("v", SD), ("flow", FlowTimes(3.0))):
+        edge = Prediction(kind, times)
+        predict = edge.x0(speaking(edge))
+        sigmas = sigmas_for(name, "Automatic", 60, times)
+        unit = sampling.find_sampler(name).unit_noise
+        torch.manual_seed(11)
+        x = torch.randn(1, 1, 100, 100) * edge.noise_scale(sigmas[0], unit)
+        end, _ = walk(name, x, sigmas, lambda x, sigma, p=predict: Denoised(*[p(x, sigma, {})] * 3))
+        end = edge.leave(end, sigmas[-1])
+        assert float(end.mean()) == pytest.approx(MEAN, abs=0.06), kind
+        assert float(end.std()) == pytest.approx(STD, abs=0.05), kind
+
+
+def speaking(edge):
+    """The mixture as a network of that kind: from its own x and time to its own output."""
+
+    def network(own_x, t, cond):
+        sigma = t / (1000 - t) if edge.kind == "flow" else edge.times.sigma(t)
+        x = own_x * edge.stretch(sigma)
+        x0 = exact_x0(x, sigma)
+        eps = (x - x0) / sigma
+        return {"eps": eps, "flow": eps - x0, "v": (eps - sigma * x0) / (1 + sigma**2) ** 0.5}[edge.kind]
+
+    return network
+
+
+CALLS = {  # at 20 and 30 steps, with the schedule that Automatic means
+    "Euler": (20, 30), "Euler a": (20, 30), "Heun": (39, 59), "DPM++ 2M": (20, 30), "DDIM": (19, 30),
+    "DDIM CFG++": (19, 30), "PLMS": (20, 31), "UniPC": (20, 31), "Restart": (39, 59),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_calls_are_known_before(name):
+    for steps in (1, 2, 3, 20, 30, 36):
+        sigmas = sigmas_for(name, "Automatic", steps, SD)
+        _, made = walk(name, torch.ones(1, 1, 2, 2) * sigmas[0], sigmas)
+        assert SAMPLERS[name].calls(sigmas) in (made, None)
+        assert made > 0
+        if name in CALLS and steps in (20, 30):
+            assert made == CALLS[name][steps == 30]
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_nothing_to_walk_is_no_call(name):
+    x = torch.ones(1, 1, 2, 2)
+    assert walk(name, x, [0.5]) == (x, 0)
+    assert SAMPLERS[name].calls([0.5]) == 0
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_a_hook_may_edit_every_step(name):
+    """The sampler goes on from what stands in step.x: an edit of the first step is in what comes of the second."""
+    seen = []
+
+    def to_nothing(x, sigma):
+        seen.append(x)
+        return Denoised(torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x))
+
+    sigmas = [*karras_between(14.6, 0.03, 8), 0.0]
+    start = torch.ones(1, 1, 2, 2)
+    walker = SAMPLERS[name](to_nothing, start, sigmas, lambda *_: torch.zeros_like(start))
+    step = next(walker)
+    assert step.sigma == sigmas[0] > step.sigma_next
+    step.x = step.x + 100
+    seen.clear()
+    second = next(walker)
+    assert max(float(x.abs().max()) for x in [*seen, second.x]) > 10
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_a_picture_in_a_batch_equals_itself_alone(name):
+    """Bit for bit, where the sampler's steps do not depend on the picture; the others say that they walk alone."""
+    sigmas = sigmas_for(name, "Automatic", 20, SD)
+
+    def made(seeds):
+        noise = ImageNoise(seeds, (4, 4, 4))
+        return walk(name, noise.draw() * sigmas[0], sigmas, noise=noise)[0]
+
+    if not SAMPLERS[name].alone:
+        assert torch.equal(made([5, 6, 7])[1:2], made([6]))
+    else:
+        assert not torch.equal(made([5, 6, 7])[1:2], made([6]))
+
+
+def test_the_table_has_the_names_that_people_choose_from():
+    assert set(SAMPLERS) == {row.name for row in sampling.SAMPLERS}
+
+
+@pytest.mark.parametrize("row", sampling.SAMPLERS, ids=lambda row: row.name)
+def test_facts_say_what_the_walk_does(row):
+    drawn = []
+
+    def noise(sigma, sigma_next):
+        drawn.append(sigma)
+        return torch.randn(1, 1, 2, 2)
+
+    sigmas = sigmas_for(row.name, "Automatic", 24, SD)
+    made = walk(row.name, torch.randn(1, 1, 2, 2) * 14, sigmas, noise=noise)[1]
+    assert bool(drawn) == row.stochastic
+    if SAMPLERS[row.name].calls(sigmas) is not None:
+        assert (made > 1.5 * 24) == row.second
+
+    def without_uncond(x, sigma):
+        return Denoised(exact_x0(x, sigma))
+
+    if row.needs_uncond:
+        with pytest.raises(ValueError, match="unconditional"):
+            walk(row.name, torch.ones(1, 1, 2, 2), sigmas, without_uncond)
+    else:
+        walk(row.name, torch.ones(1, 1, 2, 2), sigmas, without_uncond)
+
+
+def test_ddim_cfgpp_walks_with_the_unconditional_noise():
+    x, x0, uncond = torch.tensor([[[[4.0]]]]), torch.tensor([[[[1.0]]]]), torch.tensor([[[[2.0]]]])
+    end, _ = walk("DDIM CFG++", x, [2.0, 1.0], lambda x, sigma: Denoised(x0, x0, uncond))
+    assert float(end) == 1.0 + (4.0 - 2.0) / 2.0 * 1.0
+
+
+def test_restart_climbs_back_once_and_twice():
+    for steps, climbs in ((19, 0), (20, 1), (35, 1), (36, 2), (40, 2)):
+        pairs = restart_steps([*karras_between(14.6, 0.03, steps), 0.0])
+        jumps = [(a, b) for (_, a), (b, _) in itertools.pairwise(pairs) if b > a]
+        assert len(jumps) == climbs
+        assert len(pairs) == steps
+        for low, high in jumps:
+            assert 0.05 < low < 0.2
+            assert 1.4 < high < 2.6
+
+
+def test_fresh_noise_and_the_step_down_make_the_next_sigma():
+    for eta in (0.0, 0.5, 1.0):
+        down, up = ancestral(3.0, 2.0, eta)
+        assert math.hypot(down, up) == pytest.approx(2.0)
+    assert ancestral(3.0, 2.0, 0.0) == (2.0, 0.0)
+    assert ancestral(3.0, 0.0, 1.0) == (0.0, 0.0)
+
+
+def test_options_are_told_by_name():
+    assert SAMPLERS["Euler a"].options == {"eta": 1.0, "s_noise": 1.0}
+    assert SAMPLERS["Euler"].options == {}

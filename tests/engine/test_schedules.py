@@ -1,0 +1,119 @@
+"""Schedules by their written rules: golden sigmas worked out from those rules alone, in float64."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from modules.core import sampling
+from modules.engine.prediction import DiscreteTimes, FlowTimes
+from modules.engine.schedules import GRIDS, SCHEDULES, part_walked, sigmas_for
+
+SD = DiscreteTimes.scaled_linear()
+FLOW = FlowTimes(3.0)
+
+
+def sd_sigma(t):
+    """sqrt((1 - a) / a) at a whole time, by the definition of the betas."""
+    betas = [(0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * i / 999) ** 2 for i in range(1000)]
+    a = math.prod(1 - beta for beta in betas[: t + 1])
+    return math.sqrt((1 - a) / a)
+
+
+@pytest.mark.parametrize("times", [SD, FLOW], ids=["vp", "flow"])
+@pytest.mark.parametrize("name", list(SCHEDULES) + list(GRIDS))
+def test_every_schedule_falls_within_what_the_network_knows(name, times):
+    make = SCHEDULES.get(name) or GRIDS[name]
+    for n in (1, 2, 3, 10, 11, 20, 30, 100, 150):
+        sigmas = make(n, times)
+        assert all(type(sigma) is float and math.isfinite(sigma) for sigma in sigmas)
+        assert all(a > b for a, b in itertools.pairwise(sigmas)), n
+        assert sigmas[0] <= times.sigmas[-1] * (1 + 1e-9)
+        assert min(s for s in sigmas if s > 0) >= times.sigmas[0] * (1 - 1e-9)
+        if name in SCHEDULES:
+            assert sigmas[-1] == 0.0
+            assert len(sigmas) == n + 1
+
+
+def test_the_trained_range_of_sd():
+    assert float(SD.sigmas[0]) == pytest.approx(sd_sigma(0), rel=1e-12)
+    assert (round(float(SD.sigmas[0]), 6), round(float(SD.sigmas[-1]), 6)) == (0.029167, 14.614641)
+
+
+def test_karras_by_its_formula():
+    low, high = sd_sigma(0), sd_sigma(999)
+    wanted = [(high ** (1 / 7) + i / 9 * (low ** (1 / 7) - high ** (1 / 7))) ** 7 for i in range(10)]
+    assert SCHEDULES["Karras"](10, SD) == pytest.approx([*wanted, 0.0], rel=1e-9)
+
+
+def test_exponential_has_equal_ratios():
+    sigmas = SCHEDULES["Exponential"](8, SD)[:-1]
+    ratios = [b / a for a, b in itertools.pairwise(sigmas)]
+    assert ratios == pytest.approx([(sd_sigma(0) / sd_sigma(999)) ** (1 / 7)] * 7)
+
+
+def test_normal_has_equal_times_and_interpolates_log_sigma():
+    sigmas = SCHEDULES["Normal"](5, SD)
+    assert sigmas[0] == pytest.approx(sd_sigma(999), rel=1e-12)
+    assert sigmas[4] == pytest.approx(sd_sigma(0), rel=1e-12)
+    assert sigmas[2] == pytest.approx(math.sqrt(sd_sigma(499) * sd_sigma(500)), rel=1e-12)  # t = 499.5
+
+
+def test_sgm_uniform_leaves_out_the_first_time():
+    assert SCHEDULES["SGM Uniform"](3, SD) == pytest.approx([sd_sigma(999), sd_sigma(666), sd_sigma(333), 0.0])
+
+
+def test_simple_takes_trained_sigmas_only():
+    assert SCHEDULES["Simple"](3, SD) == pytest.approx([sd_sigma(999), sd_sigma(666), sd_sigma(333), 0.0])
+    assert SCHEDULES["Simple"](4, SD) == pytest.approx([*(sd_sigma(t) for t in (999, 749, 499, 249)), 0.0])
+
+
+def test_ddim_times_as_people_count_them():
+    sigmas = sigmas_for("DDIM", "Automatic", 20, SD)
+    assert sigmas == pytest.approx([sd_sigma(t) for t in range(951, 0, -50)], rel=1e-12)
+    assert sigmas[-1] == pytest.approx(0.0413144, rel=1e-5)
+    assert len(sigmas_for("PLMS", "Automatic", 30, SD)) == 31
+
+
+def test_unipc_times_are_fractional():
+    sigmas = sigmas_for("UniPC", "Automatic", 20, SD)
+    assert len(sigmas) == 21
+    assert SD.time(sigmas[1]) == pytest.approx(999 - 999 / 20)
+    assert sigmas[-1] == pytest.approx(sd_sigma(0))
+
+
+def test_automatic_is_the_samplers_own():
+    assert sigmas_for("DPM++ 2M", "Automatic", 20, SD) == SCHEDULES["Karras"](20, SD)
+    assert sigmas_for("Euler", "Automatic", 20, SD) == SCHEDULES["Normal"](20, SD)
+    assert sigmas_for("DDIM", "Karras", 20, SD) == SCHEDULES["Karras"](20, SD)
+
+
+def test_the_penultimate_sigma_is_dropped_where_the_sampler_says_so(monkeypatch):
+    row = sampling.SamplerFacts("Dropping", schedule="Karras", drop_penultimate=True)
+    monkeypatch.setattr(sampling, "SAMPLERS", (*sampling.SAMPLERS, row))
+    longer = SCHEDULES["Karras"](11, SD)
+    assert sigmas_for("Dropping", "Automatic", 10, SD) == [*longer[:10], 0.0]
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(0.75, 16), (0.5, 11), (0.2, 5), (1.0, 20)])
+def test_a_picture_to_start_from_walks_the_last_steps(strength, steps):
+    full = sigmas_for("Euler", "Karras", 20, SD)
+    assert part_walked("Euler", "Karras", 20, strength, SD) == full[-(steps + 1) :]
+
+
+def test_exact_steps_stretch_the_schedule():
+    sigmas = part_walked("Euler", "Karras", 20, 0.5, SD, exact=True)
+    assert sigmas == sigmas_for("Euler", "Karras", 40, SD)[-21:]
+    for strength in np.linspace(0.01, 1.0, 34):
+        assert len(part_walked("Euler", "Normal", 12, float(strength), SD, exact=True)) == 13
+
+
+def test_no_strength_is_no_walk():
+    assert part_walked("Euler", "Karras", 20, 0.0, SD) == [0.0]
+    assert part_walked("DDIM", "Automatic", 20, 0.0, SD, exact=True) == [0.0]
+
+
+def test_the_table_has_the_names_that_people_choose_from():
+    assert {"Automatic", *SCHEDULES} == {row.name for row in sampling.SCHEDULES}
+    assert {row.schedule for row in sampling.SAMPLERS} <= {*SCHEDULES, *GRIDS}
