@@ -1,0 +1,191 @@
+"""Picture files: pixels to bytes, and what a file says about itself without being decoded."""
+
+import io
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from modules.core import limits
+from modules.core.errors import WorkbenchError
+
+Format = Literal["png", "jpeg", "webp"]
+SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+PILLOW = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+OURS = "atelier"  # the PNG chunk with the whole request
+_LONGEST_SIDE = {"webp": 16_383, "jpeg": 65_535}
+
+Image.MAX_IMAGE_PIXELS = limits.IMAGE_PIXELS  # Pillow itself refuses twice as much before it allocates
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file says: size in pixels, whether it is whole, its infotext and our record (None where absent)."""
+
+    width: int
+    height: int
+    whole: bool
+    infotext: str = ""
+    record: dict[str, Any] | None = None
+
+
+def fitting(wanted: Format, width: int, height: int) -> Format:
+    """``wanted``, or PNG where that format cannot hold so long a side."""
+    return wanted if max(width, height) <= _LONGEST_SIDE.get(wanted, limits.IMAGE_PIXELS) else "png"
+
+
+def encode(image: Image.Image, format: Format, quality: int, infotext: str, record: dict[str, Any] | None) -> bytes:
+    """The file's bytes; ``infotext`` as other programs read it and ``record`` as our own chunk, both optional."""
+    out = io.BytesIO()
+    if format == "png":
+        info = PngInfo()
+        if infotext:
+            info.add_text("parameters", infotext)
+        if record is not None:
+            info.add_itxt(OURS, json.dumps(record, ensure_ascii=False))
+        image.save(out, "PNG", pnginfo=info, compress_level=4)
+    else:
+        image.save(out, PILLOW[format], quality=quality, method=4)
+    return out.getvalue()
+
+
+def look(path: Path) -> Found:
+    """Read a file's header and metadata without decoding a pixel; a damaged file is an answer, not an error."""
+    try:
+        with path.open("rb") as file:
+            whole = is_whole(file)
+            file.seek(0)
+            with Image.open(file, formats=tuple(PILLOW.values())) as image:
+                infotext, record = _metadata(image)
+                return Found(image.width, image.height, whole, infotext, record)
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError, UnidentifiedImageError):
+        return Found(0, 0, whole=False)
+
+
+def decode(source: Path | bytes, formats: tuple[str, ...] = tuple(PILLOW.values())) -> Image.Image:
+    """Decode a picture from outside: upright, in sRGB, 8-bit RGB, alpha laid over white, first frame only.
+
+    Raises WorkbenchError before anything is allocated: 415 for other formats (by content, whatever the name says),
+    413 beyond 64 megapixels; 422 for a file that is cut short.
+    """
+    try:
+        with _open(source, formats) as image:
+            if image.width * image.height > limits.IMAGE_PIXELS:
+                raise _too_large()
+            image.load()
+            return _as_srgb(_eight_bit(ImageOps.exif_transpose(image)))
+    except Image.DecompressionBombError:
+        raise _too_large() from None
+    except UnidentifiedImageError:
+        raise unsupported() from None
+    except (OSError, ValueError, SyntaxError, struct.error) as problem:
+        if isinstance(problem, FileNotFoundError):
+            raise
+        raise WorkbenchError(
+            "The picture is damaged or cut short.", "Open it in another program and save it again.",
+            code="picture_damaged", status=422,
+        ) from problem  # fmt: skip
+
+
+def unsupported() -> WorkbenchError:
+    """The error for content that is no picture we read."""
+    return WorkbenchError(
+        "This is not a picture in a format that can be read.", "Use PNG, JPEG or WebP.",
+        code="picture_format", status=415,
+    )  # fmt: skip
+
+
+def _too_large() -> WorkbenchError:
+    most = limits.IMAGE_PIXELS // 1_000_000
+    return WorkbenchError(
+        f"The picture has more than {most} megapixels.", "Make it smaller.", code="picture_too_large", status=413
+    )
+
+
+def _open(source: Path | bytes, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    except ValueError:  # a compressed text beyond Pillow's bound: the text is dropped, the picture is not
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        return Image.open(io.BytesIO(_without_text(data)), formats=formats)
+
+
+def _without_text(png: bytes) -> bytes:
+    kept, at = [png[:8]], 8
+    while at + 12 <= len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(png[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey, which Pillow would clip at 255
+        wide = image.convert("I") if image.mode != "F" else image
+        return wide.point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode in ("P", "PA", "LA") or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    """Apply an embedded colour profile; a broken one is ignored."""
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
+        try:
+            alpha = image.getchannel("A") if image.mode == "RGBA" else None
+            colours = image.convert("RGB") if alpha else image
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            turned = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if turned is not None:
+                image = turned
+                if alpha:
+                    image.putalpha(alpha)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass
+    if image.mode == "RGBA":
+        ground = Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_whole(file: BinaryIO) -> bool:
+    """Whether the file runs to its format's end: Pillow decodes a PNG that is cut by 13 bytes without a word."""
+    start = file.read(12)
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png_ends(file)
+    if start.startswith(b"\xff\xd8"):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1024))
+        return b"\xff\xd9" in file.read()  # some cameras write on after the end marker
+    if start.startswith(b"RIFF") and start[8:] == b"WEBP":
+        return file.seek(0, os.SEEK_END) >= struct.unpack("<I", start[4:8])[0] + 8
+    return False
+
+
+def _png_ends(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    at = 8
+    while at + 12 <= size:
+        file.seek(at)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        at += 12 + length
+        if kind == b"IEND":
+            return at <= size
+    return False
+
+
+def _metadata(image: Image.Image) -> tuple[str, dict[str, Any] | None]:
+    infotext = image.info.get("parameters", "")
+    try:
+        record = json.loads(image.info[OURS]) if OURS in image.info else None
+    except ValueError:
+        record = None
+    return str(infotext)[: limits.INFOTEXT_READ_BYTES], record if isinstance(record, dict) else None
