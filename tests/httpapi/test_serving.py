@@ -1,0 +1,100 @@
+"""The server itself: it answers before the rooms are there, hands over, cuts streams at its end, and owns its port."""
+
+import asyncio
+import socket
+import time
+
+import httpx
+import pytest
+
+from modules.core.errors import WorkbenchError
+from modules.core.settings import Settings
+from modules.httpapi.serving import PortTaken, Serving
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=str(tmp_path), port=free_port())
+
+
+class Rooms:
+    """An application with a lifespan."""
+
+    def __init__(self):
+        self.life = []
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                self.life.append(phase)
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"room", "more_body": scope["path"] == "/stream"})
+        if scope["path"] == "/stream":
+            await asyncio.sleep(3600)
+
+
+def test_it_answers_at_once_and_hands_over_with_the_lifespan(settings):
+    serving, rooms = Serving(settings), Rooms()
+    serving.start()
+    try:
+        assert httpx.get(serving.url + "/healthz").json() == {"status": "starting"}
+        assert "Starting" in httpx.get(serving.link).text
+        serving.gate.attach(rooms)
+        assert rooms.life == ["startup"]
+        assert httpx.get(serving.url + "/healthz").json() == {"status": "ready"}
+        assert httpx.get(serving.link).text == "room"
+    finally:
+        serving.stop()
+    assert rooms.life == ["startup", "shutdown"]
+
+
+def test_an_open_stream_does_not_keep_it_from_stopping(settings):
+    serving, rooms = Serving(settings), Rooms()
+    serving.gate.attach(rooms)
+    serving.start()
+    with httpx.stream("GET", serving.url + "/stream", timeout=5) as stream:
+        assert next(stream.iter_raw()) == b"room"
+        began = time.monotonic()
+        serving.stop()
+        assert time.monotonic() - began < 5
+    assert rooms.life == ["startup", "shutdown"]
+
+
+def test_a_body_above_the_cap_is_answered_over_the_wire(settings):
+    serving = Serving(settings)
+    serving.gate.attach(Rooms())
+    serving.start()
+    try:
+        with socket.create_connection(("127.0.0.1", settings.port), timeout=5) as wire:
+            wire.sendall(
+                b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 900000000\r\n\r\n"
+            )
+            assert wire.recv(4096).startswith(b"HTTP/1.1 413")
+    finally:
+        serving.stop()
+
+
+def test_a_taken_port_is_one_clear_error_and_a_stopped_server_frees_it(settings):
+    first = Serving(settings)
+    with pytest.raises(PortTaken, match=str(settings.port)) as raised:
+        Serving(settings)
+    assert f"--port {settings.port + 1}" in raised.value.hint
+    first.stop()
+    Serving(settings).stop()
+
+
+def test_an_address_of_another_computer_is_refused(tmp_path):
+    with pytest.raises(WorkbenchError, match=r"203\.0\.113\.7"):
+        Serving(Settings(data_dir=str(tmp_path), host="203.0.113.7", port=free_port()))
