@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +23,6 @@ Predict = Callable[[Tensor, float, Cond], Tensor]
 FIRST_FLOW_TIME = 1 - 1e-4  # at t = 1 sigma is infinite; measured: 1 - 1e-6 loses x0 in rounding, 1 - 1e-3 sees it
 
 
-class Times(Protocol):
-    """A network's clock: which time it must be told for how much noise."""
-
-    @property
-    def sigmas(self) -> NDArray[np.float64]:
-        """Every sigma that the network was trained at, rising."""
-        ...
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The least and the most noisy time that schedules may ask ``sigma`` for."""
-        ...
-
-    def sigma(self, t: float) -> float:
-        """The noise at time t."""
-        ...
-
-    def time(self, sigma: float) -> float:
-        """The (fractional) time at that noise, held within what the network knows."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class DiscreteTimes:
     """The clock of Stable Diffusion and its kin: t from 0 to 999, log sigma linear between them.
@@ -58,7 +36,7 @@ class DiscreteTimes:
     def scaled_linear(cls, start: float = 0.00085, end: float = 0.012, steps: int = 1000) -> "DiscreteTimes":
         """Betas linear in their square root: SD 1.x, 2.x and SDXL with the defaults, Kolors with its own."""
         betas = np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
-        return cls(np.cumprod(1 - betas))
+        return cls(np.cumprod(1 - betas, dtype=np.float64))
 
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
@@ -112,6 +90,10 @@ class FlowTimes:
     def time(self, sigma: float) -> float:
         """The shifted time (0-1000) that the network is told at that noise."""
         return 1000 * sigma / (1 + sigma)
+
+
+Times = DiscreteTimes | FlowTimes
+"""A network's clock: ``sigmas`` it was trained at (rising), ``ends`` and ``sigma(t)`` for schedules, ``time(sigma)``."""
 
 
 @dataclass(frozen=True, eq=False)
