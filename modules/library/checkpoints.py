@@ -1,0 +1,350 @@
+"""Which checkpoints there are: found in the model folders, recognised by their headers, hashed in the background."""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from modules.core import limits
+from modules.core.errors import ModelError
+from modules.core.geometry import Size
+from modules.families import base  # importing the package registers the built-in families
+from modules.library import header
+from modules.library.database import Database
+from modules.library.pictures import APPLICATION
+
+FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any case; files beside them count too
+SUFFIXES = (".safetensors", ".ckpt", ".pt")
+VOCABULARY = "atelier.vocabulary"
+_LOOK_AGAIN_S = 1.0
+_DEEPEST = 8
+_CHUNK_BYTES = 8 * limits.MIB
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model file. ``path`` stays inside the program; ``name`` is the path below its folder without the suffix.
+
+    ``family`` is None and ``problem`` says why where the file cannot be used. ``sha256`` is None until the background
+    hash is ready. ``size`` is what its family or its own metadata recommends, in pixels. ``vocabulary`` is what the
+    model was taught, where the file says so (as the starter does). ``stamp`` names the very bytes: a file that was
+    replaced under its name has another one.
+    """
+
+    name: str
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    family: str | None
+    sha256: str | None = None
+    title: str = ""
+    prediction: str = "eps"
+    size: Size | None = None
+    metadata: dict[str, str] = field(default_factory=dict, repr=False)
+    problem: ModelError | None = None
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return self.size_bytes, self.mtime_ns
+
+    @property
+    def short_hash(self) -> str:
+        """The first ten digits of the sha256 ("AutoV2"), as infotext and model sites write it; empty if not known."""
+        return (self.sha256 or "")[:10]
+
+    @cached_property
+    def vocabulary(self) -> dict[str, Any] | None:
+        try:
+            said = json.loads(self.metadata.get(VOCABULARY, "null"))
+        except ValueError:
+            return None
+        return said if isinstance(said, dict) else None
+
+
+def _first_version(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE files (
+             path TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+             families TEXT NOT NULL, facts TEXT NOT NULL, sha256 TEXT
+           ) STRICT"""
+    )
+
+
+class Catalogue:
+    """The checkpoints below several model folders; of two with one name the earlier folder's counts.
+
+    No weight is read to list them: a file's header is read once and remembered in ``cache`` (a SQLite file; None keeps
+    it in memory) under its path, size and time. With ``hashing`` a thread of low priority works through the sha256 of
+    files that have none. ``preferred`` is the checkpoint meant by the empty name. Safe to use from any thread.
+    """
+
+    def __init__(self, folders: Sequence[Path], cache: Path | None = None, *, hashing: bool = False) -> None:
+        self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+        self.preferred = ""
+        self._database = Database(cache, (_first_version,), APPLICATION) if cache else None
+        self._lock = threading.RLock()
+        self._found: dict[str, Checkpoint] = {}
+        self._looked_at = -1e9
+        self._recognised_by: str | None = None  # the families that were installed when files were recognised
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._hasher: threading.Thread | None = None
+        if hashing:
+            self._hasher = threading.Thread(target=self._hash_all, name="hashes", daemon=True)
+            self._hasher.start()
+
+    def list(self) -> list[Checkpoint]:
+        """All checkpoints by name, unusable ones with their problem; at most a second old."""
+        with self._lock:
+            if time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
+                self.refresh()
+            return sorted(self._found.values(), key=lambda checkpoint: checkpoint.name.lower())
+
+    def find(self, name_or_hash: str) -> Checkpoint:
+        """The usable checkpoint of that name, file name, title ("name [hash]") or hash (8 to 64 digits).
+
+        The empty name is the preferred checkpoint, or else the starter, or else the first. Raises ModelError: with the
+        code "unknown_model" and the nearest name, or with the problem of a file that cannot be used.
+        """
+        known = self.list()
+        if name_or_hash:
+            found = _named(known, name_or_hash)
+        else:
+            found = (_named(known, self.preferred) if self.preferred else None) or _starter(known)
+        if found is None:
+            raise self._unknown(name_or_hash, known)
+        if found.problem:
+            said = found.problem
+            raise ModelError(said.message, said.hint, code=said.code, field="model.checkpoint", **said.facts)
+        return found
+
+    def refresh(self) -> None:
+        """Look at the folders now; only files that are new or changed are opened."""
+        with self._lock:
+            found: dict[str, Checkpoint] = {}
+            families, remembered = _families(), self._remembered()
+            learnt: list[Checkpoint] = []
+            for name, path in self._files():
+                if name in found:
+                    continue
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue  # gone between the listing and now
+                stamp = (stat.st_size, stat.st_mtime_ns)
+                known = remembered.get(str(path))
+                if known is not None and known.stamp != stamp:
+                    known = None
+                if known is not None and self._recognised_by == families:
+                    checkpoint = replace(known, name=name)
+                else:
+                    checkpoint = replace(_recognise(name, path, *stamp), sha256=known.sha256 if known else None)
+                    learnt.append(checkpoint)
+                found[name] = checkpoint
+            self._found = found
+            self._recognised_by = families
+            self._looked_at = time.monotonic()
+            self._remember(learnt)
+        if learnt:
+            self._wake.set()
+
+    def is_current(self, checkpoint: Checkpoint) -> bool:
+        """Whether the file still has the bytes that were looked at, as far as size and time tell."""
+        try:
+            stat = checkpoint.path.stat()
+        except OSError:
+            return False
+        return checkpoint.stamp == (stat.st_size, stat.st_mtime_ns)
+
+    def close(self) -> None:
+        """Stop hashing (an unfinished file starts anew the next time) and close the cache."""
+        self._closing.set()
+        self._wake.set()
+        if self._hasher:
+            self._hasher.join()
+        if self._database:
+            self._database.close()
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for root in self.folders:
+            places = [root]
+            try:
+                places += [inner for inner in sorted(root.iterdir()) if inner.name.lower() in FOLDERS]
+            except OSError:
+                continue
+            for place in places:
+                yield from _walk(place, "", _DEEPEST if place != root else 0)
+
+    def _remembered(self) -> dict[str, Checkpoint]:
+        """What was learnt before, by path; the first time from the cache."""
+        if self._recognised_by is not None or self._database is None:
+            return {str(checkpoint.path): checkpoint for checkpoint in self._found.values()}
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM files").fetchall()
+        said = {row["families"] for row in rows}
+        self._recognised_by = said.pop() if len(said) == 1 else None
+        return {row["path"]: _from_row(row) for row in rows}
+
+    def _remember(self, learnt: Sequence[Checkpoint]) -> None:
+        if self._database is None or not learnt:
+            return
+        rows = [
+            (str(one.path), one.size_bytes, one.mtime_ns, _families(), json.dumps(_facts(one)), one.sha256)
+            for one in learnt
+        ]
+        with self._database.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _unknown(self, wanted: str, known: Sequence[Checkpoint]) -> ModelError:
+        names = {one.name.lower(): one.name for one in known if not one.problem}
+        near = difflib.get_close_matches(wanted.lower(), names, n=1, cutoff=0.0)
+        if not names:
+            hint = "Put a .safetensors checkpoint into models/Stable-diffusion."
+        elif any(one.sha256 is None and not one.problem for one in known) and re.fullmatch(
+            "[0-9a-f]{8,64}", wanted.lower()
+        ):
+            hint = "Some files are still being hashed; try again soon, or choose by name."
+        else:
+            hint = f"The nearest is {names[near[0]] if near else next(iter(names.values()))!r}."
+        facts = {"nearest": names[near[0]]} if near else {}
+        message = f"There is no checkpoint {wanted!r}." if wanted else "There is no checkpoint."
+        return ModelError(message, hint, code="unknown_model", field="model.checkpoint", name=wanted, **facts)
+
+    def _hash_all(self) -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)  # of this thread alone
+        while not self._closing.is_set():
+            self._wake.clear()
+            waiting = [one for one in self.list() if one.sha256 is None and not one.problem]
+            for one in sorted(waiting, key=lambda checkpoint: checkpoint.size_bytes):
+                digest = _sha256(one, self._closing)
+                if digest and self.is_current(one):
+                    self._learn_hash(one, digest)
+            self._wake.wait(60.0)
+
+    def _learn_hash(self, one: Checkpoint, digest: str) -> None:
+        with self._lock:
+            current = self._found.get(one.name)
+            if current is None or current.stamp != one.stamp or current.path != one.path:
+                return
+            hashed = replace(current, sha256=digest)
+            self._found[one.name] = hashed
+            self._remember([hashed])
+
+
+def _walk(folder: Path, prefix: str, deeper: int) -> Iterator[tuple[str, Path]]:
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        stem, suffix = os.path.splitext(entry.name)
+        if suffix.lower() in SUFFIXES and entry.is_file():
+            name = prefix + stem
+            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+                yield name, Path(entry.path)
+        elif deeper and entry.is_dir():
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", deeper - 1)
+
+
+def _recognise(name: str, path: Path, size_bytes: int, mtime_ns: int) -> Checkpoint:
+    plain = Checkpoint(name, path, size_bytes, mtime_ns, None, title=name.rpartition("/")[2])
+    if path.suffix.lower() != ".safetensors":
+        return replace(plain, problem=_unsafe(path))
+    try:
+        read = header.read(path)
+        match = base.recognise(read.shapes, read.metadata)
+    except ModelError as problem:
+        return replace(plain, problem=problem)
+    if match is None:
+        return replace(plain, problem=_stranger(path))
+    return replace(
+        plain, family=match.family, title=read.metadata.get("modelspec.title") or plain.title,
+        prediction=match.diffusion.prediction, size=match.defaults.size, metadata=dict(read.metadata),
+    )  # fmt: skip
+
+
+def _unsafe(path: Path) -> ModelError:
+    return ModelError(
+        f"The file {path.name} is a pickle, which can run code when it is opened.",
+        "Use a .safetensors version of it.",
+        code="unsafe_format",
+        file=path.name,
+    )
+
+
+def _stranger(path: Path) -> ModelError:
+    return ModelError(
+        f"The file {path.name} is of no family of models that is installed.",
+        "It may be a LoRA or another part in the wrong folder, or need an extension.",
+        code="unknown_family",
+        file=path.name,
+    )
+
+
+def _named(known: Sequence[Checkpoint], wanted: str) -> Checkpoint | None:
+    text = re.sub(r"\s*\[[0-9a-f]{8,10}\]$", "", wanted.strip()).lower().replace("\\", "/")
+    stem = text.removesuffix(".safetensors")
+    for key in (lambda one: one.name.lower(), lambda one: one.name.lower().rpartition("/")[2]):
+        same = [one for one in known if key(one) == stem]
+        if same:
+            return next((one for one in same if not one.problem), same[0])
+    if re.fullmatch("[0-9a-f]{8,64}", text):
+        return next((one for one in known if one.sha256 and one.sha256.startswith(text)), None)
+    return None
+
+
+def _starter(known: Sequence[Checkpoint]) -> Checkpoint | None:
+    usable = [one for one in known if not one.problem]
+    return next((one for one in usable if one.vocabulary), usable[0] if usable else None)
+
+
+def _families() -> str:
+    """What the recognition depends on: an installed family makes unknown files worth another look."""
+    return ",".join(sorted(known.name for known in base.FAMILIES))
+
+
+def _facts(one: Checkpoint) -> dict[str, Any]:
+    size = [one.size.width, one.size.height] if one.size else None
+    return {
+        "name": one.name, "family": one.family, "title": one.title, "prediction": one.prediction, "size": size,
+        "metadata": one.metadata, "problem": one.problem.as_dict() if one.problem else None,
+    }  # fmt: skip
+
+
+def _from_row(row: sqlite3.Row) -> Checkpoint:
+    facts = json.loads(row["facts"])
+    size, problem = facts.pop("size"), facts.pop("problem")
+    return Checkpoint(
+        path=Path(row["path"]), size_bytes=row["size_bytes"], mtime_ns=row["mtime_ns"], sha256=row["sha256"],
+        size=Size(width=size[0], height=size[1]) if size else None,
+        problem=ModelError(problem["message"], problem["hint"], code=problem["code"], **problem.get("facts", {}))
+        if problem else None,
+        **facts,
+    )  # fmt: skip
+
+
+def _sha256(one: Checkpoint, stop: threading.Event) -> str | None:
+    made = hashlib.sha256()
+    try:
+        with one.path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                made.update(chunk)
+                if stop.is_set():
+                    return None
+    except OSError:
+        return None
+    return made.hexdigest()
