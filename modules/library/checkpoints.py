@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from modules.core import limits
 from modules.core.errors import ModelError
@@ -68,7 +68,7 @@ class Checkpoint:
             said = json.loads(self.metadata.get(VOCABULARY, "null"))
         except ValueError:
             return None
-        return said if isinstance(said, dict) else None
+        return cast(dict[str, Any], said) if isinstance(said, dict) else None
 
 
 def _first_version(connection: sqlite3.Connection) -> None:
@@ -95,7 +95,7 @@ class Catalogue:
         self._lock = threading.RLock()
         self._found: dict[str, Checkpoint] = {}
         self._looked_at = -1e9
-        self._recognised_by: str | None = None  # the families that were installed when files were recognised
+        self._recognised_by: dict[Path, str] = {}  # the families that were installed when each file was read
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._hasher: threading.Thread | None = None
@@ -145,14 +145,14 @@ class Catalogue:
                 known = remembered.get(str(path))
                 if known is not None and known.stamp != stamp:
                     known = None
-                if known is not None and self._recognised_by == families:
+                if known is not None and self._recognised_by.get(path) == families:
                     checkpoint = replace(known, name=name)
                 else:
                     checkpoint = replace(_recognise(name, path, *stamp), sha256=known.sha256 if known else None)
                     learnt.append(checkpoint)
                 found[name] = checkpoint
             self._found = found
-            self._recognised_by = families
+            self._recognised_by.update(dict.fromkeys((one.path for one in learnt), families))
             self._looked_at = time.monotonic()
             self._remember(learnt)
         if learnt:
@@ -187,12 +187,11 @@ class Catalogue:
 
     def _remembered(self) -> dict[str, Checkpoint]:
         """What was learnt before, by path; the first time from the cache."""
-        if self._recognised_by is not None or self._database is None:
+        if self._recognised_by or self._database is None:
             return {str(checkpoint.path): checkpoint for checkpoint in self._found.values()}
         with self._database.reading() as connection:
             rows = connection.execute("SELECT * FROM files").fetchall()
-        said = {row["families"] for row in rows}
-        self._recognised_by = said.pop() if len(said) == 1 else None
+        self._recognised_by = {Path(row["path"]): row["families"] for row in rows}
         return {row["path"]: _from_row(row) for row in rows}
 
     def _remember(self, learnt: Sequence[Checkpoint]) -> None:
@@ -216,7 +215,7 @@ class Catalogue:
             hint = "Some files are still being hashed; try again soon, or choose by name."
         else:
             hint = f"The nearest is {names[near[0]] if near else next(iter(names.values()))!r}."
-        facts = {"nearest": names[near[0]]} if near else {}
+        facts: dict[str, Any] = {"nearest": names[near[0]]} if near else {}
         message = f"There is no checkpoint {wanted!r}." if wanted else "There is no checkpoint."
         return ModelError(message, hint, code="unknown_model", field="model.checkpoint", name=wanted, **facts)
 
@@ -298,10 +297,10 @@ def _stranger(path: Path) -> ModelError:
 def _named(known: Sequence[Checkpoint], wanted: str) -> Checkpoint | None:
     text = re.sub(r"\s*\[[0-9a-f]{8,10}\]$", "", wanted.strip()).lower().replace("\\", "/")
     stem = text.removesuffix(".safetensors")
-    for key in (lambda one: one.name.lower(), lambda one: one.name.lower().rpartition("/")[2]):
-        same = [one for one in known if key(one) == stem]
-        if same:
-            return next((one for one in same if not one.problem), same[0])
+    same = [one for one in known if one.name.lower() == stem]
+    same = same or [one for one in known if one.name.lower().rpartition("/")[2] == stem]
+    if same:
+        return next((one for one in same if not one.problem), same[0])
     if re.fullmatch("[0-9a-f]{8,64}", text):
         return next((one for one in known if one.sha256 and one.sha256.startswith(text)), None)
     return None

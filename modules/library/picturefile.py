@@ -6,7 +6,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
@@ -142,7 +142,8 @@ def _as_srgb(image: Image.Image) -> Image.Image:
             alpha = image.getchannel("A") if image.mode == "RGBA" else None
             colours = image.convert("RGB") if alpha else image
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            turned = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            target = ImageCms.ImageCmsProfile(cast(Any, ImageCms.createProfile)("sRGB"))
+            turned = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
             if turned is not None:
                 image = turned
                 if alpha:
@@ -188,4 +189,6 @@ def _metadata(image: Image.Image) -> tuple[str, dict[str, Any] | None]:
         record = json.loads(image.info[OURS]) if OURS in image.info else None
     except ValueError:
         record = None
-    return str(infotext)[: limits.INFOTEXT_READ_BYTES], record if isinstance(record, dict) else None
+    return str(infotext)[: limits.INFOTEXT_READ_BYTES], cast(dict[str, Any], record) if isinstance(
+        record, dict
+    ) else None

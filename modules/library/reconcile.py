@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from modules.core.errors import BadValue
 from modules.core.request import GenerationRequest
@@ -219,8 +219,14 @@ def _number(value: Any, otherwise: float) -> float:
 
 
 def _parents(data: Any) -> tuple[tuple[str, str], ...]:
-    pairs = data if isinstance(data, list) else []
-    return tuple((pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) == 2)
+    found: list[tuple[str, str]] = []
+    for pair in cast(list[object], data) if isinstance(data, list) else []:
+        match pair:
+            case [str(parent), str(role)]:
+                found.append((parent, role))
+            case _:
+                continue
+    return tuple(found)
 
 
 def _keep_stamps(database: Database, listed: list[_Folder], gone: list[_Folder]) -> None:
