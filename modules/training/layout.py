@@ -7,7 +7,6 @@ names, so that is what is written here; `diffusers` has the way back (`convert_l
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -129,5 +128,5 @@ def save_checkpoint(path: Path, networks: Networks, metadata: Mapping[str, objec
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     save_file(weights, partial, metadata={"format": "pt", **header})
-    os.replace(partial, path)
+    partial.replace(path)
     return path.stat().st_size

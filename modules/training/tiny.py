@@ -1,4 +1,4 @@
-"""A very small checkpoint with random weights in Stable Diffusion 1's layout, for tests that need a file, not a picture."""
+"""A very small random checkpoint in Stable Diffusion 1's layout, for tests that need a file and not a picture."""
 
 from __future__ import annotations
 

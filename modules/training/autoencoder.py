@@ -1,0 +1,262 @@
+"""Training the starter's autoencoder, from a start that already carries every block's mean colour.
+
+GroupNorm takes the mean of each group away. With 32 groups over few channels that is the colour itself: nets of 32
+or 64 channels at the outermost level never learn it. So the outermost level has 96 channels, three to a group, and
+the first weights are set so that the whole net is a linear map: 8x8 block means down, bilinear interpolation up.
+A signal c passes a norm unharmed beside two large constants: (c, K, -K) leaves with c' - (K' + K'') / 2 = c / s, where
+s is nearly constant; and silu(x) - silu(-x) = x takes it through the activation. Training then only learns detail.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from modules.training.cache import Renders
+from modules.training.ema import Ema
+
+ANCHOR = 4.0
+SMOOTH = torch.tensor([0.25, 0.5, 0.25])
+
+
+@torch.no_grad()
+def start_linear(vae: AutoencoderKL) -> None:
+    """Set the weights so that decode(encode(x)) is x's 8x8 block means, interpolated."""
+    for module in vae.modules():
+        if type(module).__name__ == "ResnetBlock2D":
+            nn.init.zeros_(module.conv2.weight)
+            nn.init.zeros_(module.conv2.bias)
+            if module.conv_shortcut is not None:
+                _identity(module.conv_shortcut)
+        elif type(module).__name__ == "Attention":
+            nn.init.zeros_(module.to_out[0].weight)
+            nn.init.zeros_(module.to_out[0].bias)
+    _start_encoder(vae)
+    _start_decoder(vae)
+
+
+@torch.no_grad()
+def _identity(conv: nn.Module) -> None:
+    weight, bias = conv.weight, conv.bias
+    nn.init.zeros_(weight)
+    nn.init.zeros_(bias)
+    n = min(weight.shape[:2])
+    weight[range(n), range(n), weight.shape[2] // 2, weight.shape[3] // 2] = 1
+
+
+def _haar(conv: nn.Conv2d, channels: int) -> None:
+    """A strided convolution as a Haar transform: the 2x2 mean of each channel, then its three differences."""
+    patterns = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]).float().view(4, 2, 2)
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)
+    for k, pattern in enumerate(patterns):
+        scale = 0.25 if k == 0 else 0.5
+        for c in range(channels):
+            if k * channels + c < conv.weight.shape[0]:
+                conv.weight[k * channels + c, c, :2, :2] = pattern * scale
+
+
+def _start_encoder(vae: AutoencoderKL) -> None:
+    encoder = vae.encoder
+    _identity(encoder.conv_in)
+    _haar(encoder.down_blocks[0].downsamplers[0].conv, 3)
+    _haar(encoder.down_blocks[1].downsamplers[0].conv, 12)
+    last = encoder.down_blocks[2].downsamplers[0].conv
+    last.weight[:12], last.bias[:12] = 0, 0
+    for c in range(3):  # each colour as (c, -c, K, -K): four channels, one group of 128 / 32
+        last.weight[4 * c, c, :2, :2] = 0.25
+        last.weight[4 * c + 1, c, :2, :2] = -0.25
+        last.bias[4 * c + 2], last.bias[4 * c + 3] = ANCHOR, -ANCHOR
+    gain = math.sqrt((ANCHOR**2 + 0.3) / 2)
+    encoder.conv_out.weight[:3] *= 0.1
+    encoder.conv_out.weight[4:] = 0
+    encoder.conv_out.bias.zero_()
+    encoder.conv_out.weight[:4, :12] = 0
+    for c in range(3):
+        encoder.conv_out.weight[c, 4 * c, 1, 1] = gain
+        encoder.conv_out.weight[c, 4 * c + 1, 1, 1] = -gain
+    _identity(vae.quant_conv)
+    vae.quant_conv.bias[4:] = -9.0  # the posterior is a point, nearly; the noise of training is added by the loop
+
+
+def _start_decoder(vae: AutoencoderKL) -> None:
+    decoder = vae.decoder
+    _identity(vae.post_quant_conv)
+    decoder.conv_in.weight[:3], decoder.conv_in.bias[:3] = 0, 0
+    decoder.conv_in.weight[range(3), range(3), 1, 1] = 1
+    kernel = SMOOTH[:, None] * SMOOTH[None, :]
+    for block in decoder.up_blocks[:2]:
+        conv = block.upsamplers[0].conv
+        conv.weight[:3], conv.bias[:3] = 0, 0
+        for c in range(3):
+            conv.weight[c, c] = kernel
+    last = decoder.up_blocks[2].upsamplers[0].conv
+    last.weight[:18], last.bias[:18] = 0, 0
+    for c in range(3):  # (c, K, -K) and (-c, K, -K): three channels, one group of 96 / 32 each
+        for k, sign in enumerate((1, -1)):
+            at = 6 * c + 3 * k
+            last.weight[at, c] = sign * kernel
+            last.bias[at + 1], last.bias[at + 2] = ANCHOR, -ANCHOR
+    gain = math.sqrt(2 * ANCHOR**2 / 3 + 0.2)
+    decoder.conv_out.weight *= 0.1
+    decoder.conv_out.weight[:, :18] = 0
+    decoder.conv_out.bias.zero_()
+    for c in range(3):
+        for k, sign in enumerate((1, -1)):
+            at = 6 * c + 3 * k
+            decoder.conv_out.weight[c, at, 1, 1] = sign * gain
+            decoder.conv_out.weight[c, at + 1, 1, 1] = -sign * gain / 2
+            decoder.conv_out.weight[c, at + 2, 1, 1] = -sign * gain / 2
+
+
+class Trimmed:
+    """The autoencoder without the blocks that stay the identity on a CPU, for as long as it is trained.
+
+    The finest levels cost most of the time: the encoder's residual blocks at full and half size and the decoder's last
+    two at full size are left at zero, where they change nothing. `restore` puts them back for saving.
+    """
+
+    def __init__(self, vae: AutoencoderKL, decoder_blocks: int = 1) -> None:
+        self.vae = vae
+        self.kept = [block.resnets for block in (*vae.encoder.down_blocks[:2], vae.decoder.up_blocks[3])]
+        vae.encoder.down_blocks[0].resnets = nn.ModuleList()
+        vae.encoder.down_blocks[1].resnets = nn.ModuleList()
+        vae.decoder.up_blocks[3].resnets = nn.ModuleList(list(self.kept[2])[:decoder_blocks])
+
+    def restore(self) -> None:
+        """Put all blocks back."""
+        blocks = (*self.vae.encoder.down_blocks[:2], self.vae.decoder.up_blocks[3])
+        for block, resnets in zip(blocks, self.kept, strict=True):
+            block.resnets = resnets
+
+
+def crops(renders: Renders, size: int, batch: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless pairs of pictures [b 3 size size] in -1..1 and weights [b 1 size size]; two of three crops hold a thing."""
+    side = renders.pixels.shape[1]
+    while True:
+        pictures = np.empty((batch, size, size, 3), np.float32)
+        weights = np.empty((batch, size, size), np.float32)
+        for k in range(batch):
+            index = rng.integers(len(renders.pixels))
+            mask = renders.masks[index]
+            y, x = rng.integers(0, side - size + 1, 2)
+            if rng.random() < 0.67:
+                rows, columns = np.nonzero(mask[::8, ::8] > 128)
+                if len(rows):
+                    pick = rng.integers(len(rows))
+                    y = int(np.clip(rows[pick] * 8 - rng.integers(0, size), 0, side - size))
+                    x = int(np.clip(columns[pick] * 8 - rng.integers(0, size), 0, side - size))
+            # whole blocks, so that the grid of the latents falls as it does in whole pictures
+            y, x = y - y % 8, x - x % 8
+            cut = (slice(y, y + size), slice(x, x + size))
+            picture, weight = renders.pixels[index][cut], mask[cut]
+            if rng.random() < 0.5:
+                picture, weight = picture[:, ::-1], weight[:, ::-1]
+            pictures[k], weights[k] = picture, weight
+        yield (
+            torch.from_numpy(pictures / 127.5 - 1).permute(0, 3, 1, 2),
+            torch.from_numpy(0.6 + weights / 255 * 1.4)[:, None],
+        )
+
+
+def reconstruction_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Weighted L1, plus the same of horizontal and vertical differences for crisp edges."""
+    error = made - wanted
+    loss = (error.abs() * weight).mean()
+    for axis in (-1, -2):
+        loss = loss + 0.5 * (error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean()
+    return loss
+
+
+def train_autoencoder(
+    vae: AutoencoderKL,
+    renders: Renders,
+    folder: Path,
+    *,
+    steps: int,
+    batch: int = 16,
+    crop: int = 64,
+    rate: float = 1e-3,
+    device: str = "cpu",
+    seed: int = 1,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Train, and keep a resumable state in `folder`/vae.pt; the averaged weights are in `vae` at the end.
+
+    `steps` counts from the very first start: a resumed run goes on to the same end.
+    """
+    trimmed = Trimmed(vae)
+    vae.to(device).train()
+    parameters = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=0.0)
+    ema, start = Ema(vae, 0.995), 0
+    state_path = folder / "vae.pt"
+    if state_path.exists():
+        state = torch.load(state_path, map_location=device, weights_only=True)
+        vae.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema.load(state["ema"])
+        start = state["step"]
+    batches = crops(renders, crop, batch, np.random.default_rng((seed, start)))
+    noise = torch.Generator(device).manual_seed(seed + start)
+    began, shown, quiet = time.monotonic(), 0.0, 0
+    for step in range(start, steps):
+        warm = min(1.0, (step + 1) / 100)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        wanted, weight = (t.to(device) for t in next(batches))
+        with torch.autocast(device.split(":")[0], torch.bfloat16):
+            mean = vae.encode(wanted).latent_dist.mean
+            latents = mean + 0.03 * torch.randn(mean.shape, generator=noise, device=device)
+            made = vae.decode(latents).sample
+        loss = reconstruction_loss(made.float(), wanted, weight) + 1e-4 * mean.float().pow(2).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        ema.update(vae, step - start)
+        shown, quiet = shown + F.l1_loss(made.float(), wanted).item(), quiet + 1
+        if quiet == 25:
+            pace = (time.monotonic() - began) / (step + 1 - start)
+            report(f"vae {step + 1}/{steps} error {shown / quiet:.4f} loss {loss.item():.4f} {pace:.2f} s/step")
+            shown, quiet = 0.0, 0
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            folder.mkdir(parents=True, exist_ok=True)
+            state = {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.weights, "step": step + 1}
+            torch.save(state, state_path.with_suffix(".part"))
+            state_path.with_suffix(".part").replace(state_path)
+    ema.copy_to(vae)
+    trimmed.restore()
+    vae.eval()
+
+
+@torch.no_grad()
+def whiten(vae: AutoencoderKL, pictures: Tensor, scale: float) -> Tensor:
+    """Turn the latents so that `latents * scale` has mean 0 and the identity as covariance, and return what it was.
+
+    The turn W (latents - m) goes into quant_conv, its inverse into post_quant_conv, so decode(encode(x)) stays the
+    same. `pictures` is [n 3 h w] in -1..1; the result is the old covariance, [4 4].
+    """
+    means = torch.cat([vae.encode(p).latent_dist.mean for p in pictures.split(16)])
+    flat = means.permute(1, 0, 2, 3).flatten(1).double()
+    middle = flat.mean(1)
+    covariance = torch.cov(flat)
+    values, vectors = torch.linalg.eigh(covariance)
+    # the symmetric root: each channel stays as near as can be to what it was
+    turn = vectors @ torch.diag(values.rsqrt()) @ vectors.T / scale
+    back = torch.linalg.inv(turn)
+    before, bias = vae.quant_conv.weight[:4, :, 0, 0].double(), vae.quant_conv.bias[:4].double()
+    vae.quant_conv.weight[:4, :, 0, 0] = (turn @ before).float()
+    vae.quant_conv.bias[:4] = (turn @ (bias - middle)).float()
+    after = vae.post_quant_conv.weight[:, :, 0, 0].double()
+    vae.post_quant_conv.weight[:, :, 0, 0] = (after @ back).float()
+    vae.post_quant_conv.bias += (after @ middle).float()
+    return covariance
