@@ -4,6 +4,8 @@ import io
 import json
 import os
 import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -73,23 +75,45 @@ def decode(source: Path | bytes, formats: tuple[str, ...] = tuple(PILLOW.values(
     Raises WorkbenchError before anything is allocated: 415 for other formats (by content, whatever the name says),
     413 beyond 64 megapixels; 422 for a file that is cut short.
     """
+    with _explained(), _open(source, formats) as image:
+        _refuse_too_large(image)
+        image.load()
+        return _as_srgb(_eight_bit(ImageOps.exif_transpose(image)))
+
+
+def size_of(file: BinaryIO, formats: tuple[str, ...]) -> tuple[int, int]:
+    """Width and height by the header, as stored (an EXIF turn not applied); raises as ``decode`` does."""
+    with _explained(), _open(file, formats) as image:
+        _refuse_too_large(image)
+        return image.size
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Pillow's exceptions in words for people."""
     try:
-        with _open(source, formats) as image:
-            if image.width * image.height > limits.IMAGE_PIXELS:
-                raise _too_large()
-            image.load()
-            return _as_srgb(_eight_bit(ImageOps.exif_transpose(image)))
+        yield
     except Image.DecompressionBombError:
         raise _too_large() from None
     except UnidentifiedImageError:
         raise unsupported() from None
-    except (OSError, ValueError, SyntaxError, struct.error) as problem:
-        if isinstance(problem, FileNotFoundError):
-            raise
-        raise WorkbenchError(
-            "The picture is damaged or cut short.", "Open it in another program and save it again.",
-            code="picture_damaged", status=422,
-        ) from problem  # fmt: skip
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError) as problem:
+        raise damaged() from problem
+
+
+def _refuse_too_large(image: Image.Image) -> None:
+    if image.width * image.height > limits.IMAGE_PIXELS:
+        raise _too_large()
+
+
+def damaged() -> WorkbenchError:
+    """The error for a picture that is cut short or cannot be decoded."""
+    return WorkbenchError(
+        "The picture is damaged or cut short.", "Open it in another program and save it again.",
+        code="picture_damaged", status=422,
+    )  # fmt: skip
 
 
 def unsupported() -> WorkbenchError:
@@ -107,12 +131,20 @@ def _too_large() -> WorkbenchError:
     )
 
 
-def _open(source: Path | bytes, formats: tuple[str, ...]) -> Image.Image:
+def _open(source: Path | bytes | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     try:
         return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
     except ValueError:  # a compressed text beyond Pillow's bound: the text is dropped, the picture is not
-        data = source if isinstance(source, bytes) else source.read_bytes()
-        return Image.open(io.BytesIO(_without_text(data)), formats=formats)
+        return Image.open(io.BytesIO(_without_text(_bytes(source))), formats=formats)
+
+
+def _bytes(source: Path | bytes | BinaryIO) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, Path):
+        return source.read_bytes()
+    source.seek(0)
+    return source.read()
 
 
 def _without_text(png: bytes) -> bytes:
