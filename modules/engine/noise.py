@@ -1,5 +1,6 @@
 """Noise: one generator per image, so that a seed means one picture whatever else is made beside it."""
 
+import sys
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -60,19 +61,20 @@ def philox_4x32(counter: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray
 
     Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3 and table 2.
     """
-    low = np.uint64(0xFFFFFFFF)
-    c0, c1, c2, c3 = (row.astype(np.uint64) for row in counter)
+    c0, c1, c2, c3 = np.ascontiguousarray(counter)
     k0, k1 = (int(k) for k in key)
+    low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
     for _ in range(10):
-        product0, product1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        product0 = np.multiply(c0, 0xD2511F53, dtype=np.uint64).view(np.uint32).reshape(-1, 2)
+        product1 = np.multiply(c2, 0xCD9E8D57, dtype=np.uint64).view(np.uint32).reshape(-1, 2)
         c0, c1, c2, c3 = (
-            (product1 >> np.uint64(32)) ^ c1 ^ np.uint64(k0),
-            product1 & low,
-            (product0 >> np.uint64(32)) ^ c3 ^ np.uint64(k1),
-            product0 & low,
+            product1[:, high] ^ c1 ^ np.uint32(k0),
+            product1[:, low],
+            product0[:, high] ^ c3 ^ np.uint32(k1),
+            product0[:, low],
         )
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack([c0, c1, c2, c3]).astype(np.uint32)
+    return np.stack([c0, c1, c2, c3])
 
 
 def box_muller(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.float32]:
