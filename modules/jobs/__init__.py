@@ -1,0 +1,1 @@
+"""Where and when: the durable queue, the worker, and the collector."""

@@ -1,0 +1,146 @@
+"""Finished pictures become files and rows; one that finds no room is kept in memory until there is some."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from modules.core import limits
+from modules.core.errors import WorkbenchError
+from modules.core.events import AnyEvent, ImageFinished, ImageMade, Warned
+from modules.core.request import GenerationRequest
+from modules.jobs.job import Job
+from modules.jobs.ledger import Ledger
+
+NO_ROOM = ("disk_full", "not_writable")
+
+
+class Saved(Protocol):
+    """What saving answers: the gallery's id, and what went otherwise than asked."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def warnings(self) -> tuple[WorkbenchError, ...]: ...
+
+
+class Outputs(Protocol):
+    """Where pictures are written (library.outputs.Outputs)."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    def save(
+        self, pixels: bytes, *, request: GenerationRequest, facts: Mapping[str, Any], picture: int, seed: int,
+        job: str, elapsed_s: float, width: int, height: int,
+    ) -> Saved: ...  # fmt: skip
+
+
+class Gallery(Protocol):
+    """Where pictures of an earlier run are found (library.index.Gallery)."""
+
+    def of_job(self, job: str) -> tuple[Any, ...]: ...
+
+    def reconcile(self) -> Any: ...
+
+
+@dataclass
+class _Kept:
+    job: Job
+    made: ImageMade
+    elapsed_s: float
+    saved: Saved | None = None
+
+
+class Collector:
+    """Saves each picture once: the file first, then the queue's row, by (job, picture).
+
+    While the disk is full up to 8 pictures are kept in memory; ``is_full`` says that no more may be taken.
+    """
+
+    def __init__(self, outputs: Outputs, gallery: Gallery, ledger: Ledger, publish: Callable[[AnyEvent], Any]) -> None:
+        self._outputs = outputs
+        self._gallery = gallery
+        self._ledger = ledger
+        self._publish = publish
+        self._kept: list[_Kept] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where pictures are written."""
+        return self._outputs.folder
+
+    @property
+    def kept(self) -> int:
+        """How many finished pictures wait in memory for room."""
+        return len(self._kept)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._kept) >= limits.SPOOL_PICTURES
+
+    def take(self, job: Job, made: ImageMade, elapsed_s: float) -> str | None:
+        """Save a finished picture. Returns None, or why it is kept in memory: "disk_full" or "not_writable".
+
+        Raises WorkbenchError for pixels that no file can hold.
+        """
+        self._kept.append(_Kept(job, made, elapsed_s))
+        return self.save_kept()
+
+    def save_kept(self) -> str | None:
+        """Save what is kept, oldest first; returns why some of it is still kept, or None when nothing is."""
+        while self._kept:
+            try:
+                self._store(self._kept[0])
+            except (WorkbenchError, OSError) as problem:
+                code = problem.code if isinstance(problem, WorkbenchError) else "not_writable"
+                if code in NO_ROOM:
+                    return code
+                self._kept.pop(0)
+                raise
+            self._kept.pop(0)
+        return None
+
+    def adopt(self, job: Job, *, search: bool = False) -> None:
+        """Record pictures of this job that an earlier run wrote but could not record any more.
+
+        ``search`` looks for files that are not even in the gallery's index yet.
+        """
+        if search:
+            self._gallery.reconcile()
+        wanted = set(job.unmade)
+        for found in self._gallery.of_job(job.id):
+            if found.picture in wanted:
+                self._ledger.record(
+                    ImageFinished(job=job.id, picture=found.picture, seed=found.seed or 0, image=found.id,
+                                  width=found.width, height=found.height)
+                )  # fmt: skip
+
+    def _store(self, kept: _Kept) -> None:
+        job, made = kept.job, kept.made
+        if kept.saved is None:
+            if self._ledger.has_picture(job.id, made.picture):
+                return
+            kept.saved = self._outputs.save(
+                made.pixels, request=job.request, facts=made.facts, picture=made.picture, seed=made.seed, job=job.id,
+                elapsed_s=kept.elapsed_s, width=made.width, height=made.height,
+            )  # fmt: skip
+        saved = kept.saved
+        self._ledger.record(
+            ImageFinished(job=job.id, picture=made.picture, seed=made.seed, image=saved.id, width=saved.width,
+                          height=saved.height, elapsed_s=kept.elapsed_s)
+        )  # fmt: skip
+        for warning in saved.warnings:
+            with contextlib.suppress(WorkbenchError):  # the picture is safe; a warning that finds no room is let go
+                self._publish(
+                    Warned(job=job.id, picture=made.picture, code=warning.code, message=warning.message,
+                           hint=warning.hint, facts=warning.facts)
+                )  # fmt: skip

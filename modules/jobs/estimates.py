@@ -1,0 +1,156 @@
+"""How long things take here: seconds for each phase, learnt from earlier jobs on this machine."""
+
+import statistics
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from modules.core.events import AnyEvent, Phase, PhaseChanged, StepFinished
+from modules.core.request import GenerationRequest
+from modules.jobs.job import Job
+from modules.jobs.journal import Journal, Transaction
+
+SAMPLES = 8  # the median of so many: one slow run (a cold disk, a busy machine) does not spoil the guess
+REMEMBERED = 2_000  # rates of (phase, model, device)
+PICTURE_PHASES: tuple[Phase, ...] = ("reading", "steps", "decoding", "saving")
+_Key = tuple[str, str, str]
+
+
+def work(phase: str, request: GenerationRequest) -> float:
+    """How much there is to do for one picture, in a unit in which time grows about evenly."""
+    if phase == "steps":
+        done = request.size.pixels * request.sampling.steps
+        if request.hires:
+            steps = request.hires.steps or request.sampling.steps
+            done += request.final_size().pixels * max(1.0, steps * request.hires.denoise_strength)
+        return float(done)
+    if phase in ("decoding", "saving"):
+        return float(request.final_size().pixels)
+    return 1.0
+
+
+class Estimates:
+    """Rates by phase, model and device, kept in the jobs database; every answer is at least 0, or None if unknown."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._rates: OrderedDict[_Key, deque[float]] = OrderedDict()
+        rows = journal.read("SELECT phase, model, device, work, seconds FROM timings ORDER BY number")
+        for row in rows:
+            self._keep((row["phase"], row["model"], row["device"]), row["seconds"] / row["work"])
+
+    def learn(self, phase: str, model: str, device: str, amount: float, seconds: float) -> None:
+        """``amount`` of work took so many seconds; stored when the database has a moment."""
+        if amount <= 0 or seconds < 0:
+            return
+        self._keep((phase, model, device), seconds / amount)
+
+        def store(transaction: Transaction) -> None:
+            values = (phase, model, device)
+            transaction.execute(
+                "INSERT INTO timings (phase, model, device, work, seconds) VALUES (?, ?, ?, ?, ?)",
+                (*values, amount, seconds),
+            )
+            transaction.execute(
+                "DELETE FROM timings WHERE number IN (SELECT number FROM timings WHERE phase = ? AND model = ?"
+                " AND device = ? ORDER BY number DESC LIMIT -1 OFFSET ?)",
+                (*values, SAMPLES),
+            )
+
+        self._journal.post(store)
+
+    def seconds(self, phase: str, model: str, device: str, amount: float = 1.0) -> float | None:
+        """How long this may take; by other models on the device where this one is new, None where nothing is known."""
+        with self._lock:
+            rates = self._rates.get((phase, model, device))
+            if not rates:
+                rates = deque(
+                    rate for key, kept in self._rates.items() if (key[0], key[2]) == (phase, device) for rate in kept
+                )
+            return max(0.0, statistics.median(rates) * amount) if rates else None
+
+    def job(
+        self, request: GenerationRequest, pictures: int, model: str, device: str, *, is_loaded: bool
+    ) -> float | None:
+        """How long so many pictures may take in all; None until steps were ever timed on this device."""
+        parts = [self.seconds(phase, model, device, work(phase, request)) for phase in PICTURE_PHASES]
+        if parts[PICTURE_PHASES.index("steps")] is None:
+            return None
+        loading = 0.0 if is_loaded else self.seconds("loading", model, device) or 0.0
+        return loading + pictures * sum(part or 0.0 for part in parts)
+
+    def _keep(self, key: _Key, rate: float) -> None:
+        with self._lock:
+            self._rates.setdefault(key, deque(maxlen=SAMPLES)).append(rate)
+            self._rates.move_to_end(key)
+            if len(self._rates) > REMEMBERED:
+                self._rates.popitem(last=False)
+
+
+class Course:
+    """One attempt at a job as time passes: fills estimates into its events and learns from them.
+
+    Clocks are monotonic, so a changed system time moves nothing.
+    """
+
+    def __init__(
+        self, estimates: Estimates, job: Job, model: str, device: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._estimates, self._job, self._model, self._device, self._clock = estimates, job, model, device, clock
+        self.started = clock()
+        self._phase: str | None = None
+        self._phase_started = self.started
+        self._picture_started = self.started
+        self._finished = 0
+
+    def hear(self, event: AnyEvent) -> AnyEvent:
+        """The same event, with what is known about time."""
+        if isinstance(event, PhaseChanged):
+            self._enter(event)
+            return event.model_copy(update={"estimate_s": self._phase_estimate(event.phase)})
+        if isinstance(event, StepFinished):
+            return event.model_copy(update={"eta_s": self._left(event)})
+        return event
+
+    def picture_elapsed_s(self) -> float:
+        """Since the picture before was saved, or since the attempt began."""
+        return self._clock() - self._picture_started
+
+    def picture_ended(self) -> None:
+        """A picture is saved."""
+        self.leave()
+        self._picture_started = self._clock()
+        self._finished += 1
+
+    def elapsed_s(self) -> float:
+        """Since this attempt began."""
+        return self._clock() - self.started
+
+    def leave(self) -> None:
+        """The phase is over as planned: learn how long it took."""
+        if self._phase is not None:
+            amount = work(self._phase, self._job.request)
+            self._estimates.learn(self._phase, self._model, self._device, amount, self._clock() - self._phase_started)
+        self._phase = None
+
+    def _enter(self, event: PhaseChanged) -> None:
+        self.leave()
+        if event.detail:
+            self._model = event.detail
+        self._phase, self._phase_started = event.phase, self._clock()
+
+    def _phase_estimate(self, phase: str) -> float | None:
+        return self._estimates.seconds(phase, self._model, self._device, work(phase, self._job.request))
+
+    def _left(self, event: StepFinished) -> float | None:
+        """This picture's calls at the pace so far, its decoding and saving, and the pictures after it."""
+        if not event.calls or event.call <= 0:
+            return None
+        pace = (self._clock() - self._phase_started) / event.call
+        steps = max(0, event.calls - event.call) * pace
+        after = sum(self._phase_estimate(phase) or 0.0 for phase in ("decoding", "saving"))
+        more = max(0, len(self._job.unmade) - self._finished - 1)
+        each = pace * event.calls + after + (self._phase_estimate("reading") or 0.0)
+        return max(0.0, steps + after + more * each)

@@ -1,0 +1,102 @@
+"""Studio: everything the page and the API work with, opened once per data folder."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from modules.core import settings as settings_file
+from modules.core.events import GalleryChanged
+from modules.core.request import GenerationRequest
+from modules.core.settings import Settings
+from modules.jobs.bus import Bus
+from modules.jobs.collect import Collector
+from modules.jobs.conductor import Conductor
+from modules.jobs.estimates import Estimates
+from modules.jobs.journal import Journal
+from modules.jobs.ledger import Ledger
+from modules.jobs.local import BOUNDS, LocalEngine
+from modules.jobs.lock import FolderLock
+from modules.jobs.queue import Queue
+from modules.library.index import Gallery
+from modules.library.outputs import Outputs
+
+MAKER = "modules.jobs.maker:open_maker"
+DATABASE = "jobs.sqlite"
+
+
+class Studio:
+    """The queue, the events, the pictures and the engine of one data folder.
+
+    Open it with ``Studio.open``; ``close`` stops the running job within 10 s, keeps its finished pictures, puts it back
+    into the queue, and leaves the database clean. Raises AlreadyRunning where another program holds the folder.
+    """
+
+    def __init__(self, settings: Settings, maker: str, options: dict[str, Any]) -> None:
+        self._settings = settings
+        self._changing = threading.Lock()
+        self._lock = FolderLock(settings.data, url(settings))
+        self._journal = Journal(settings.data / DATABASE)
+        self.bus = Bus(self._journal)
+        self.queue = Queue(self._journal, self.bus)
+        self.gallery = Gallery(settings.data)
+        self.outputs = Outputs(self.gallery, settings)
+        self.engine = LocalEngine(
+            maker, options, kind=settings.engine, bounds=BOUNDS, log=settings.data / "logs" / "engine.log"
+        )
+        ledger = Ledger(self._journal, self.queue)
+        self._estimates = Estimates(self._journal)
+        collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish)
+        self._conductor = Conductor(self.queue, ledger, self.bus, self.engine, collector, self._estimates)
+        self.queue.estimate_by(self.estimate)
+        self.gallery.on_change = self._gallery_changed
+
+    @classmethod
+    def open(cls, settings: Settings, *, maker: str = MAKER, options: dict[str, Any] | None = None) -> "Studio":
+        """Take the data folder, recover what an earlier run left, and start the engine.
+
+        ``maker`` names what makes pictures (see LocalEngine); its ``options`` default to all settings.
+        """
+        studio = cls(settings, maker, {"settings": asdict(settings)} if options is None else options)
+        studio._conductor.start()
+        return studio
+
+    @property
+    def settings(self) -> Settings:
+        """Every setting, as of now."""
+        return self._settings
+
+    def change_settings(self, changes: Mapping[str, Any]) -> Settings:
+        """Save changed settings and use them; raises BadValue and then changes nothing."""
+        with self._changing:
+            self._settings = settings_file.save(self._settings, changes)
+            self.outputs.settings = self._settings
+        return self._settings
+
+    def estimate(self, request: GenerationRequest, pictures: int | None = None) -> float | None:
+        """How many seconds this request may take once it runs; None until something like it was made here."""
+        about = self.engine.describe()
+        model = request.model.checkpoint or about["model"]
+        count = request.count if pictures is None else pictures
+        is_loaded = bool(about["model"]) and model == about["model"]
+        return self._estimates.job(request, count, model, about["device"], is_loaded=is_loaded)
+
+    def tell_url(self, url: str) -> None:
+        """Note where the page really is, for whoever starts a second time."""
+        self._lock.tell(url)
+
+    def close(self) -> None:
+        """Stop, keep everything, let the folder go; repeated, it does nothing."""
+        self._conductor.close()
+        self.gallery.close()
+        self._journal.close()
+        self._lock.release()
+
+    def _gallery_changed(self, change: Any, images: tuple[str, ...]) -> None:
+        self.bus.publish(GalleryChanged(change=change, images=images))
+
+
+def url(settings: Settings) -> str:
+    """Where the page is, as people type it."""
+    host = settings.host if settings.host not in ("", "0.0.0.0", "::") else "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
