@@ -12,6 +12,7 @@ from typing import Any
 
 from modules.core import limits
 from modules.core.errors import BadValue, ExtensionFailed, NotFound
+from modules.core.settings import CHECKOUT, Settings
 from modules.extend.api import Control, Extension, about, controls, make
 from modules.extend.hooks import NAMES, Hooks, check_hooks
 
@@ -125,6 +126,12 @@ class Registry:
         with self._lock:
             for name in names:
                 self._failures.pop(name, None)
+
+
+def load(settings: Settings) -> Registry:
+    """The extensions of the checkout and of the data folder, as the settings say."""
+    folders = [CHECKOUT / "extensions", settings.data / "extensions"]
+    return discover(folders, settings.extensions_off, safe_mode=settings.safe_mode)
 
 
 def discover(folders: Iterable[Path], off: Iterable[str] = (), *, safe_mode: bool = False) -> Registry:
