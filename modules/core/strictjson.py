@@ -12,7 +12,7 @@ def loads(text: str | bytes) -> Any:
     """Parse one JSON document.
 
     Raises WorkbenchError with status 400 for text that is not JSON or breaks a bound, and with status 422 naming the
-    key for NaN, infinities and floats that overflow (``1e999``).
+    key for NaN, infinities, floats that overflow (``1e999``) and halves of surrogate pairs.
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -20,11 +20,11 @@ def loads(text: str | bytes) -> Any:
         raise _not_json("it is not UTF-8") from None
     try:
         value = json.loads(decoded, object_pairs_hook=_unique, parse_constant=_Unreal, parse_int=_integer)
+        _refuse_unreal(value, "")
     except json.JSONDecodeError as problem:
         raise _not_json(f"{problem.msg} at line {problem.lineno}, column {problem.colno}") from None
     except RecursionError:
         raise _not_json("it is nested too deeply") from None
-    _refuse_unreal(value, "")
     return value
 
 
@@ -59,6 +59,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _is_text(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _refuse_unreal(value: Any, path: str) -> None:
     if isinstance(value, _Unreal) or (isinstance(value, float) and not math.isfinite(value)):
         raise WorkbenchError(
@@ -68,8 +76,17 @@ def _refuse_unreal(value: Any, path: str) -> None:
             field=path or None,
             status=422,
         )
+    if isinstance(value, str) and not _is_text(value):
+        raise WorkbenchError(
+            f"{path or 'The value'} holds half of a surrogate pair, which is no character.",
+            "Remove it.",
+            code="bad_value",
+            field=path or None,
+            status=422,
+        )
     if isinstance(value, dict):
         for key, inner in value.items():
+            _refuse_unreal(key if not _is_text(key) else "", path)
             _refuse_unreal(inner, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
