@@ -47,6 +47,12 @@ class Gate:
         self._app: App = starting
         self._stack = contextlib.AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = asyncio.Event()
+
+    def close_streams(self) -> None:
+        """Ask open streams to end, from any thread: the server is about to stop."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._closing.set)
 
     def attach(self, app: App, timeout_s: float = 60.0) -> None:
         """Hand over to the application, from any thread but the server's; returns when its start-up has run."""
@@ -116,6 +122,7 @@ class Gate:
         await send_page(exchange.send, 200, page, PLAIN_PAGE, [(b"set-cookie", cookie)])
 
     async def _pass(self, scope: Scope, receive: Receive, exchange: "Exchange") -> None:
+        scope["state"]["closing"] = self._closing
         body = bodies.BoundedBody(receive, scope["path"])
         exchange.body = body
         try:

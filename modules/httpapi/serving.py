@@ -58,6 +58,7 @@ class Serving:
 
     def stop(self) -> None:
         """Finish open answers, cut streams, run the shutdown of the attached application, free the port."""
+        self.gate.close_streams()
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(STOP_S + 10.0)
