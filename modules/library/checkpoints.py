@@ -18,6 +18,7 @@ from typing import Any, cast
 from modules.core import limits
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
+from modules.core.settings import CHECKOUT, Settings
 from modules.families import base  # importing the package registers the built-in families
 from modules.library import header
 from modules.library.database import Database
@@ -81,17 +82,19 @@ def _first_version(connection: sqlite3.Connection) -> None:
 
 
 class Catalogue:
-    """The checkpoints below several model folders; of two with one name the earlier folder's counts.
+    """The checkpoints below the models folder and the checkout's own; of two with one name the former counts.
 
-    No weight is read to list them: a file's header is read once and remembered in ``cache`` (a SQLite file; None keeps
-    it in memory) under its path, size and time. With ``hashing`` a thread of low priority works through the sha256 of
-    files that have none. ``preferred`` is the checkpoint meant by the empty name. Safe to use from any thread.
+    No weight is read to list them: a file's header is read once and remembered in the data folder under its path, size
+    and time. With ``hashing`` a thread of low priority works through the sha256 of files that have none: for the one
+    process that shows them. ``settings`` may be replaced: its ``checkpoint`` is meant by the empty name. ``folders``
+    stand in for the two. Safe to use from any thread.
     """
 
-    def __init__(self, folders: Sequence[Path], cache: Path | None = None, *, hashing: bool = False) -> None:
-        self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
-        self.preferred = ""
-        self._database = Database(cache, (_first_version,), APPLICATION) if cache else None
+    def __init__(self, settings: Settings, folders: Sequence[Path] | None = None, *, hashing: bool = False) -> None:
+        self.settings = settings
+        wanted = folders if folders is not None else (settings.models, CHECKOUT / "models")
+        self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
+        self._database = Database(settings.data / ".cache" / "models.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()
         self._found: dict[str, Checkpoint] = {}
         self._looked_at = -1e9
@@ -113,14 +116,15 @@ class Catalogue:
     def find(self, name_or_hash: str) -> Checkpoint:
         """The usable checkpoint of that name, file name, title ("name [hash]") or hash (8 to 64 digits).
 
-        The empty name is the preferred checkpoint, or else the starter, or else the first. Raises ModelError: with the
+        The empty name is the one in the settings, or else the starter, or else the first. Raises ModelError: with the
         code "unknown_model" and the nearest name, or with the problem of a file that cannot be used.
         """
         known = self.list()
         if name_or_hash:
             found = _named(known, name_or_hash)
         else:
-            found = (_named(known, self.preferred) if self.preferred else None) or _starter(known)
+            preferred = self.settings.checkpoint
+            found = (_named(known, preferred) if preferred else None) or _starter(known)
         if found is None:
             raise self._unknown(name_or_hash, known)
         if found.problem:
@@ -172,8 +176,7 @@ class Catalogue:
         self._wake.set()
         if self._hasher:
             self._hasher.join()
-        if self._database:
-            self._database.close()
+        self._database.close()
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for root in self.folders:
@@ -187,7 +190,7 @@ class Catalogue:
 
     def _remembered(self) -> dict[str, Checkpoint]:
         """What was learnt before, by path; the first time from the cache."""
-        if self._recognised_by or self._database is None:
+        if self._recognised_by:
             return {str(checkpoint.path): checkpoint for checkpoint in self._found.values()}
         with self._database.reading() as connection:
             rows = connection.execute("SELECT * FROM files").fetchall()
@@ -195,7 +198,7 @@ class Catalogue:
         return {row["path"]: _from_row(row) for row in rows}
 
     def _remember(self, learnt: Sequence[Checkpoint]) -> None:
-        if self._database is None or not learnt:
+        if not learnt:
             return
         rows = [
             (str(one.path), one.size_bytes, one.mtime_ns, _families(), json.dumps(_facts(one)), one.sha256)
