@@ -121,22 +121,27 @@ class Entry:
                  infotext = excluded.infotext, facts = excluded.facts, job = excluded.job, picture = excluded.picture,
                  size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, state = excluded.state""",
             (
-                seq, self.id, self.path, self.width, self.height, self.seed, self.created_at, self.prompt(),
-                self.request.to_json() if self.request else None, self.infotext,
-                json.dumps(self.facts, ensure_ascii=False), self.job, self.picture, self.size_bytes, self.mtime_ns,
-                self.state, int(self.new), trashed_at,
+                seq, self.id, self.path, self.width, self.height, self.seed, self.created_at, _stored(self.prompt()),
+                _stored(self.request.to_json()) if self.request else None, _stored(self.infotext),
+                _stored(json.dumps(self.facts, ensure_ascii=False)), self.job, self.picture, self.size_bytes,
+                self.mtime_ns, self.state, int(self.new), trashed_at,
             ),
         )  # fmt: skip
         words = words_of(self.request, self.infotext, {**self.facts, "seed": self.seed})
         connection.execute(
             """INSERT INTO words (seq, words) SELECT seq, ? FROM pictures WHERE id = ?
                ON CONFLICT (seq) DO UPDATE SET words = excluded.words""",
-            (words, self.id),
+            (_stored(words), self.id),
         )
         connection.executemany(
             "INSERT OR IGNORE INTO edges (parent, child, role) VALUES (?, ?, ?)",
             [(parent, self.id, role) for parent, role in self.parents],
         )
+
+
+def _stored(text: str) -> str:
+    """Text that SQLite takes: half a surrogate pair must not cost a finished picture its row."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True)
