@@ -48,6 +48,12 @@ class Settings:
     checkpoint: str = option(
         "", "the checkpoint used when none is chosen; empty: the starter", group="models", live=True
     )
+    numerics: str = option(
+        "auto",
+        "how networks are computed: auto measures once what is faster here; safe is 32 bit throughout",
+        choices=("auto", "safe", "bf16", "fp16"),
+        group="models",
+    )
     extensions_off: tuple[str, ...] = option((), "extensions that are switched off", group="extensions", live=True)
 
     @property
