@@ -133,12 +133,9 @@ class Model(ABC):
         """Modules inside the parts before which a running call may stop when its job is cancelled."""
         return ()
 
-    def upcast(self) -> None:
-        """Compute everything in float32 from now on: the one retry when a picture came out empty."""
-        import torch
-
-        for part in self.parts().values():
-            part.to(torch.float32)
+    def decode_bytes(self, size: Size) -> int:
+        """About what `decode` takes beside the weights for a canvas of that size; it is tiled where less is free."""
+        return 64 * size.pixels
 
     def preview(self, latents: Tensor) -> Tensor | None:
         """A small cheap picture of x0 [b c h w] -> [b 3 h' w'] in -1 to 1, or None where only ``latent.rgb`` serves."""
@@ -165,6 +162,11 @@ class Family(ABC):
 
         Raises ModelError naming missing, left-over or misshapen tensors.
         """
+
+    def examine(self, shapes: Shapes) -> None:
+        """Raise the ModelError that `build` would, as far as shapes tell, without reading any weight."""
+        if not self.detect(shapes):
+            raise ModelError(f"This is no {self.title} checkpoint.", "Choose another one.", code="model_unknown")
 
     def match(self, shapes: Shapes, metadata: Mapping[str, str] | None = None) -> Match | None:
         """What this file is, or None: prediction and default size from ``modelspec.*`` where the file says them."""

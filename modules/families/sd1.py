@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
-from modules.families.base import Defaults, Diffusion, Family, LatentFormat, Model, Numerics, Shapes, register
+from modules.families.base import SAFE, Defaults, Diffusion, Family, LatentFormat, Model, Numerics, Shapes, register
 
 if TYPE_CHECKING:
     import torch
@@ -60,11 +60,19 @@ class StableDiffusion1(Family):
         wide = UNET + "input_blocks.1.1.transformer_blocks.1.norm1.weight"  # SDXL and its kin go deeper than one block
         return len(first) == 4 and first[1] == 4 and len(enter) == 4 and wide not in shapes
 
+    def examine(self, shapes: Shapes) -> None:
+        """Build the networks from tensors that have a shape and no content."""
+        import torch
+
+        nothing = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        self.build(nothing, shapes, SAFE, torch.device("meta"))
+
     def build(self, weights: Mapping[str, Tensor], shapes: Shapes, numerics: Numerics, device: torch.device) -> Model:
         """Networks on the meta device, keys by diffusers' converters, weights put in place without a second copy."""
         import torch
-        from diffusers import AutoencoderKL, UNet2DConditionModel
         from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from transformers import CLIPTextConfig, CLIPTextModel
 
         _refuse_unknown(shapes)
@@ -81,8 +89,8 @@ class StableDiffusion1(Family):
         _fill(vae, convert_ldm_vae_checkpoint(read(VAE, numerics.vae), vae_config), "autoencoder")
         _fill(text, _text_keys(read(TEXT, numerics.text), text), "text encoder")
         if numerics.channels_last:
-            unet.to(memory_format=torch.channels_last)
-            vae.to(memory_format=torch.channels_last)
+            for network in (unet, vae):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Sd1Model(self, {"network": unet, "vae": vae, "text": text}, device)
 
 

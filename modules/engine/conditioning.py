@@ -1,0 +1,180 @@
+"""Prompts become what the network is told: weighted hidden states over the walk, for each AND part and the negative."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modules.core.plan import Pass
+from modules.core.request import GenerationRequest
+from modules.core.sampling import find_sampler
+from modules.engine.guidance import Negative, Positive, Weighted
+from modules.engine.prediction import Cond
+from modules.families.base import Model
+from modules.prompt import emphasis, grammar, tags, tokens
+from modules.prompt.dialect import Dialect, dialect_of
+
+CACHED_CHUNKS = 128  # 77 x 768 floats each: at most 30 MB
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one part says up to ``end``: a moment of the pass (0-1, hires 1-2), or a number of calls in a1111 mode."""
+
+    end: float
+    cond: Cond
+
+
+@dataclass(frozen=True)
+class Part:
+    """One AND part over the pass: its weight and its entries in order; the last holds to the end."""
+
+    weight: float
+    entries: tuple[Entry, ...]
+
+    def at(self, moment: float, included: bool) -> Cond:
+        """The conditioning at a moment; ``included`` says that an entry still holds at its own end."""
+        for entry in self.entries:
+            if moment < entry.end or (included and moment == entry.end):
+                return entry.cond
+        return self.entries[-1].cond
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What one pass of a picture is told: the prompt's AND parts and the negative prompt."""
+
+    positive: tuple[Part, ...]
+    negative: Part
+
+
+class Cache:
+    """Hidden states by content, the least recently used forgotten: a repeated prompt is read once."""
+
+    def __init__(self, size: int = CACHED_CHUNKS) -> None:
+        self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._size = size
+
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What is kept under the key, or what ``make`` returns, kept from now on."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads prompts with one model's text encoder; a chunk is encoded by itself and kept by its tokens."""
+
+    model: Model
+    cache: Cache
+    clip_skip: int = 1
+
+    def states(self, texts: Sequence[str], dialect: Dialect, together: bool) -> list[Cond]:
+        """One conditioning [1 77*chunks width] for each text of a schedule.
+
+        Weights multiply hidden states, and their mean is restored: over each text by itself, or ``together`` over all
+        texts of the schedule, padded to equal length (A1111's "Original" emphasis).
+        """
+        chunked = [tokens.chunks(emphasis.runs(text, dialect=dialect), dialect=dialect) for text in texts]
+        if together:
+            longest = max(len(chunks) for chunks in chunked)
+            empty = tokens.chunks(emphasis.runs(""), dialect=dialect)[0]
+            chunked = [(*chunks, *[empty] * (longest - len(chunks))) for chunks in chunked]
+        plain = [torch.cat([self._chunk(chunk.ids) for chunk in chunks], 1) for chunks in chunked]
+        weights = [torch.tensor([w for chunk in chunks for w in chunk.weights])[None, :, None] for chunks in chunked]
+        if together:
+            restored = _emphasised(torch.cat(plain), torch.cat(weights)).split(1)
+        else:
+            restored = [_emphasised(z, w) for z, w in zip(plain, weights, strict=True)]
+        return [{"context": z} for z in restored]
+
+    def _chunk(self, ids: tuple[int, ...]) -> Tensor:
+        return self.cache.get(
+            (ids, self.clip_skip), lambda: self.model.encode(torch.tensor([ids]), self.clip_skip)
+        )  # fmt: skip
+
+
+def _emphasised(z: Tensor, weights: Tensor) -> Tensor:
+    """z times its weights, with the mean that it had before."""
+    if bool((weights == 1).all()):
+        return z
+    weighted = z * weights.to(z.device)
+    after = weighted.mean()
+    return weighted * (z.mean() / after) if after != 0 else weighted
+
+
+def read(request: GenerationRequest, passes: Sequence[Pass], number: int, reader: Reader) -> Conditioning:
+    """The conditioning of pass ``number``: every text that its schedule shows, read once."""
+    negative = _parts(request, request.negative_prompt, False, passes, number, reader)[0]
+    return Conditioning(_parts(request, request.prompt, True, passes, number, reader), negative)
+
+
+def _parts(
+    request: GenerationRequest, text: str, composable: bool, passes: Sequence[Pass], number: int, reader: Reader
+) -> tuple[Part, ...]:
+    dialect, a1111 = dialect_of(request.compat), "a1111" in request.compat
+    untagged, _ = tags.split(tags.without_comments(text).text)
+    parsed = grammar.parse(
+        untagged.text, composable=composable, dialect=dialect, field="prompt" if composable else "negative_prompt"
+    )  # fmt: skip
+    made = []
+    for part in parsed.parts:
+        shown = _by_calls(part, passes, number) if a1111 else _by_progress(part, passes, number)
+        texts = list(dict.fromkeys(variant.text for variant in shown))
+        states = dict(zip(texts, reader.states(texts, dialect, together=a1111), strict=True))
+        made.append(Part(part.weight, tuple(Entry(variant.end, states[variant.text]) for variant in shown)))
+    return tuple(made)
+
+
+def _by_progress(part: grammar.SubPrompt, passes: Sequence[Pass], number: int) -> tuple[grammar.Variant, ...]:
+    hires = passes[1].steps if len(passes) > 1 else 0
+    return grammar.timeline(part, passes[0].steps, hires_steps=hires, second_pass=number > 0)
+
+
+def _by_calls(part: grammar.SubPrompt, passes: Sequence[Pass], number: int) -> tuple[grammar.Variant, ...]:
+    first, this = _calls(passes[0]), _calls(passes[number])
+    return grammar.variants(part, this, first_pass_calls=first if number > 0 else None)
+
+
+def _calls(one: Pass) -> int:
+    return one.steps * (2 if find_sampler(one.sampler).second else 1)
+
+
+def over_sigma(conditioning: Conditioning, sigmas: Sequence[float], second_pass: bool) -> tuple[Positive, Negative]:
+    """The native clock: what is shown is chosen by how far sigma has fallen, so the denoiser is a pure function."""
+    rising = np.log(np.maximum(sigmas, 1e-12))[::-1]
+    progress = np.linspace(1.0, 0.0, len(sigmas))  # of the pass, at each of the rising sigmas
+
+    def moment(sigma: float) -> float:
+        walked = float(np.interp(np.log(max(sigma, 1e-12)), rising, progress))
+        return walked + second_pass
+
+    def positive(sigma: float) -> list[Weighted]:
+        return [Weighted(part.at(moment(sigma), False), part.weight) for part in conditioning.positive]
+
+    def negative(sigma: float) -> Cond:
+        return conditioning.negative.at(moment(sigma), False)
+
+    return positive, negative
+
+
+def over_calls(conditioning: Conditioning) -> tuple[Positive, Negative]:
+    """A1111's clock: calls are counted from 0, and an entry holds up to and including its end."""
+    calls = {"positive": -1, "negative": -1}
+
+    def positive(sigma: float) -> list[Weighted]:
+        calls["positive"] += 1
+        return [Weighted(part.at(calls["positive"], True), part.weight) for part in conditioning.positive]
+
+    def negative(sigma: float) -> Cond:
+        calls["negative"] += 1
+        return conditioning.negative.at(calls["negative"], True)
+
+    return positive, negative

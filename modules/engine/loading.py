@@ -1,0 +1,142 @@
+"""A checkpoint file becomes a working model: read without mapping, checked before and after, typed errors for all else.
+
+The file is read with plain reads: a file that is cut short underneath is then an error with a message, where a mapped
+one would end the process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from modules.core.errors import ModelError
+from modules.core.plan import ModelFile
+from modules.engine import attention
+from modules.families.base import Match, Model, Numerics, Shapes, family, recognise
+from modules.library import header
+
+DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "BOOL": torch.bool,
+}  # fmt: skip
+"""The safetensors format's names of element types."""
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """(size in bytes, mtime in ns): what tells a file from another that took its name; raises ModelError."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        raise ModelError(
+            f"The checkpoint {Path(path).name} is not there any more.",
+            "Put it back, or choose another checkpoint.",
+            code="model_missing", field="model.checkpoint",
+        ) from None  # fmt: skip
+    return facts.st_size, facts.st_mtime_ns
+
+
+def changed(file: ModelFile) -> bool:
+    """Whether the file is another one now than the plan was made for."""
+    return stamp(file.path) != file.stamp
+
+
+class Weights(Mapping[str, Tensor]):
+    """A checkpoint's tensors by name, each read from the disk when it is asked for; close it after use.
+
+    Safe to read from several threads: one reads while others cast.
+    """
+
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        self.path = path
+        self._check = check
+        self.stamp = stamp(path)
+        self.header = header.read(path)
+        self.shapes: Shapes = self.header.shapes
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Weights:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Read one tensor, in the file's own dtype; raises ModelError where the file ends before it does."""
+        self._check()
+        tensor = self.header.tensors[name]
+        if tensor.dtype not in DTYPES:
+            raise ModelError(
+                f"{self.path.name} holds numbers of the type {tensor.dtype}, which cannot be read.",
+                "Get the file in fp16, bf16 or fp32.",
+                code="model_layout", field="model.checkpoint",
+            )  # fmt: skip
+        content = torch.empty(tensor.end - tensor.start, dtype=torch.uint8)
+        into = content.numpy().data
+        with self._lock:
+            self._file.seek(self.header.data_start + tensor.start)
+            done = 0
+            while done < len(into):
+                count = self._file.readinto(into[done:])
+                if not count:
+                    raise header.incomplete(self.path, self._file.tell(), self.stamp[0])
+                done += count
+        return content.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+
+
+def examine(file: ModelFile) -> None:
+    """Raise the ModelError that `load` would, as far as the file's header tells: fast, and without memory."""
+    with Weights(Path(file.path)) as weights:
+        _recognised(file, weights)
+        family(file.family).examine(weights.shapes)
+
+
+def load(file: ModelFile, numerics: Numerics, device: torch.device, check: Callable[[], None] = lambda: None) -> Model:
+    """Read a checkpoint and build its model on the device; ``check`` is asked before every tensor and may raise.
+
+    Raises ModelError: ``model_changed`` for a file replaced since the plan was made or while it was read, what
+    `modules.library.header.read` raises for one that cannot be read, ``model_unknown`` and ``model_layout`` for one
+    of another family or with other tensors. Whatever was loaded before is not touched.
+    """
+    with Weights(Path(file.path), check) as weights:
+        match = _recognised(file, weights)
+        model = family(file.family).build(weights, weights.shapes, numerics, device)
+    _same(file, stamp(file.path))
+    model.diffusion = replace(match.diffusion, prediction=file.prediction)
+    attention.install(model.parts()["network"], numerics.attention)
+    return model
+
+
+def _recognised(file: ModelFile, weights: Weights) -> Match:
+    _same(file, weights.stamp)
+    match = recognise(weights.shapes, weights.header.metadata)
+    if match is None or match.family != file.family:
+        raise ModelError(
+            f"{file.name} is no {family(file.family).title} checkpoint.",
+            "Refresh the list of checkpoints and choose again.",
+            code="model_unknown", field="model.checkpoint", checkpoint=file.name,
+        )  # fmt: skip
+    return match
+
+
+def _same(file: ModelFile, found: tuple[int, int]) -> None:
+    if found != file.stamp:
+        raise ModelError(
+            f"The checkpoint {file.name} was replaced while it was in use.",
+            "Generate again: the new file is read then.",
+            code="model_changed", field="model.checkpoint", checkpoint=file.name,
+        )  # fmt: skip
