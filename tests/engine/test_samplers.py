@@ -11,7 +11,9 @@ from modules.core import sampling
 from modules.engine.denoise import Denoised
 from modules.engine.noise import ImageNoise
 from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
-from modules.engine.samplers import SAMPLERS, ancestral, restart_steps
+from modules.engine.samplers import SAMPLERS
+from modules.engine.samplers.restart import restart_steps
+from modules.engine.samplers.table import ancestral
 from modules.engine.schedules import karras_between, sigmas_for
 
 SD = DiscreteTimes.scaled_linear()
