@@ -139,7 +139,7 @@ class Trimmed:
 
 
 def crops(renders: Renders, size: int, batch: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless pairs of pictures [b 3 size size] in -1..1 and weights [b 1 size size]; two of three crops hold a thing."""
+    """Endless pairs: pictures [b 3 size size] in -1..1, weights [b 1 size size]; two of three crops hold a thing."""
     side = renders.pixels.shape[1]
     while True:
         pictures = np.empty((batch, size, size, 3), np.float32)
@@ -228,9 +228,14 @@ def train_autoencoder(
             pace = (time.monotonic() - began) / (step + 1 - start)
             report(f"vae {step + 1}/{steps} error {shown / quiet:.4f} loss {loss.item():.4f} {pace:.2f} s/step")
             shown, quiet = 0.0, 0
-        if (step + 1) % 100 == 0 or step + 1 == steps:
+        if (step + 1) % 50 == 0 or step + 1 == steps:
             folder.mkdir(parents=True, exist_ok=True)
-            state = {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.weights, "step": step + 1}
+            state = {
+                "model": vae.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "ema": ema.weights,
+                "step": step + 1,
+            }
             torch.save(state, state_path.with_suffix(".part"))
             state_path.with_suffix(".part").replace(state_path)
     ema.copy_to(vae)

@@ -29,7 +29,20 @@ JUNK_EN = (
     "professional", "sharp focus", "cute", "nice", "lovely", "for children", "hand drawn", "soft light", "photo of",
     "high resolution", "award winning", "cozy", "detailed", "simple", "artstation", "dreamy", "4k", "colorful",
 )  # fmt: skip
-JUNK_ZH = ("高清", "杰作", "最好质量", "可爱", "漂亮的画", "一幅画", "细节丰富", "给孩子看的", "温馨", "插画", "好看", "精美")
+JUNK_ZH = (
+    "高清",
+    "杰作",
+    "最好质量",
+    "可爱",
+    "漂亮的画",
+    "一幅画",
+    "细节丰富",
+    "给孩子看的",
+    "温馨",
+    "插画",
+    "好看",
+    "精美",
+)
 _SENTENCES_EN = ("{things} {where}", "{things}, {where}", "{where}, {things}", "there is {things} {where}")
 
 
@@ -115,7 +128,12 @@ def _ground_en(scene: Scene, rng: np.random.Generator) -> list[str]:
     if scene.tint:
         tint = _say("colour", scene.tint, rng, "en")
         article = "an" if tint[0] in "aeiou" else "a"
-        forms = (f"on {article} {tint} background", f"{tint} background", f"with {article} {tint} background", f"on {tint}")
+        forms = (
+            f"on {article} {tint} background",
+            f"{tint} background",
+            f"with {article} {tint} background",
+            f"on {tint}",
+        )
         said = [str(rng.choice(forms, p=(0.5, 0.3, 0.12, 0.08)))]
     else:
         said = [_say("place", scene.place or "", rng, "en")]

@@ -210,7 +210,9 @@ def train_unet(
     weights = torch.clamp(GAMMA * (1 - shares) / shares, max=1.0)
     began, step, total, seen = time.monotonic() - spent, start, 0.0, 0
     while (done := (time.monotonic() - began) / 60 / recipe.minutes) < 1:
-        pace = min(1.0, (step + 1) / 150) * (1.0 if done < 0.4 else 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6)))
+        pace = min(1.0, (step + 1) / 150) * (
+            1.0 if done < 0.4 else 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6))
+        )
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * pace
         clean, ids = next(batches)
@@ -232,7 +234,9 @@ def train_unet(
         step, total, seen = step + 1, total + loss.item(), seen + 1
         if seen == 50:
             pace_s = (time.monotonic() - began - spent) / (step - start)
-            report(f"unet {step} ({step * recipe.batch} pictures, {done:.0%}) loss {total / seen:.4f} {pace_s:.2f} s/step")
+            report(
+                f"unet {step} ({step * recipe.batch} pictures, {done:.0%}) loss {total / seen:.4f} {pace_s:.2f} s/step"
+            )
             total, seen = 0.0, 0
         if step % 250 == 0:
             _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -31,7 +30,7 @@ class Widths:
     text_layers: int = 12
 
 
-STARTER = Widths(unet=(128, 128, 160, 160), vae=(96, 96, 128, 128), text=192)
+STARTER = Widths(unet=(96, 96, 128, 128), vae=(96, 96, 128, 128), text=128)
 TINY = Widths(unet=(32, 32, 64, 64), vae=(32, 32, 32, 32), text=64, text_layers=2)
 
 
@@ -106,10 +105,3 @@ def networks_of(widths: Widths, seed: int) -> Networks:
 def parameter_count(module: nn.Module) -> int:
     """How many numbers a network holds."""
     return sum(p.numel() for p in module.parameters())
-
-
-def use_plain_attention(unet: Any) -> None:
-    """Let the UNet compute attention by two matrix products: the backward of fused attention is slow on CPUs."""
-    from diffusers.models.attention_processor import AttnProcessor
-
-    unet.set_attn_processor(AttnProcessor())

@@ -153,9 +153,9 @@ def teach(
     reader.to(device).train()
     rng, began = np.random.default_rng((seed, start)), time.monotonic()
     for step in range(start, steps):
-        pace = min(1.0, (step - start + 1) / 60) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        fall = min(1.0, (step - start + 1) / 60) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         for group in (*slow.param_groups, *fast.param_groups):
-            group["lr"] = rate * pace
+            group["lr"] = rate * fall
         ids, positions, known = (t.to(device) for t in lessons(batch, rng))
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             scores = reader(ids, positions)
@@ -170,7 +170,8 @@ def teach(
         if (step + 1) % 50 == 0 or step + 1 == steps:
             right = torch.stack([(s.argmax(1) == known[:, k]).float().mean() for k, s in enumerate(scores)])
             shares = " ".join(f"{name} {value:.2f}" for name, value in zip(QUESTIONS, right.tolist(), strict=True))
-            report(f"text {step + 1}/{steps} loss {loss.item():.3f} {(time.monotonic() - began) / (step + 1 - start):.2f} s/step {shares}")
+            pace = (time.monotonic() - began) / (step + 1 - start)
+            report(f"text {step + 1}/{steps} loss {loss.item():.3f} {pace:.2f} s/step {shares}")
         if (step + 1) % 200 == 0 or step + 1 == steps:
             folder.mkdir(parents=True, exist_ok=True)
             torch.save({"reader": reader.state_dict(), "step": step + 1}, path.with_suffix(".part"))

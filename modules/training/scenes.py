@@ -16,7 +16,13 @@ PLAIN_SHARE = 0.5
 NIGHT_SHARE = 0.35
 TWO_SHARE = 0.16
 HELD_OUT_EVERY = 16
-SPOT_CENTRES = {"middle": (0.5, 0.5), "left": (0.28, 0.53), "right": (0.72, 0.53), "top": (0.5, 0.3), "bottom": (0.5, 0.7)}
+SPOT_CENTRES = {
+    "middle": (0.5, 0.5),
+    "left": (0.28, 0.53),
+    "right": (0.72, 0.53),
+    "top": (0.5, 0.3),
+    "bottom": (0.5, 0.7),
+}
 HALF_HEIGHTS = {"small": (0.165, 0.19), None: (0.24, 0.28), "big": (0.33, 0.36)}
 NIGHT_HAZE = np.array([0.02, 0.02, 0.05], np.float32)
 HOMES = {thing.name: thing.home for thing in THINGS}
@@ -168,7 +174,15 @@ def meadow(paper: Paper) -> None:
     _hill(paper, 0.68, 0.012, rgb("#A3CB85"))
     for _ in range(7):
         x, y = paper.rng.uniform(0.05, 0.95), paper.rng.uniform(0.76, 0.96)
-        tuft = [(x - 0.02, y), (x - 0.028, y - 0.045), (x, y - 0.015), (x + 0.004, y - 0.06), (x + 0.014, y - 0.015), (x + 0.034, y - 0.04), (x + 0.024, y)]
+        tuft = [
+            (x - 0.02, y),
+            (x - 0.028, y - 0.045),
+            (x, y - 0.015),
+            (x + 0.004, y - 0.06),
+            (x + 0.014, y - 0.015),
+            (x + 0.034, y - 0.04),
+            (x + 0.024, y),
+        ]
         paper.fill(paper.mask([np.asarray(tuft, np.float32)]), rgb("#7FAE66"), 0.8)
 
 
@@ -199,10 +213,16 @@ def mountains(paper: Paper) -> None:
         peak = np.asarray([(x, y), (x + w, 0.8), (x - w, 0.8)], np.float32)
         paper.fill(paper.mask([peak]), rgb(tone))
         d = 0.1 / slope
-        cap = [(x, y), (x + d, y + 0.1), (x + d * 0.4, y + 0.075), (x, y + 0.12), (x - d * 0.45, y + 0.08), (x - d, y + 0.1)]
+        cap = [
+            (x, y),
+            (x + d, y + 0.1),
+            (x + d * 0.4, y + 0.075),
+            (x, y + 0.12),
+            (x - d * 0.45, y + 0.08),
+            (x - d, y + 0.1),
+        ]
         paper.fill(paper.mask([np.asarray(cap, np.float32)]), rgb("#F2F4F6"))
     _hill(paper, 0.7, 0.015, rgb("#A9B79A"))
 
 
 GROUNDS = {"meadow": meadow, "sea": sea, "snow": snow, "mountains": mountains}
-
