@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import Field, JsonValue, WithJsonSchema
+from pydantic import Field, JsonValue
 
 from modules.core import limits
 from modules.core.errors import BadValue
@@ -23,7 +23,7 @@ VERBS = {
     "front": "Put a waiting job first.",
     "again": "Make the pictures that an ended job left unmade: answers a new job.",
 }
-AnyRequest = Annotated[dict[str, JsonValue], WithJsonSchema({"$ref": "#/components/schemas/GenerationRequest"})]
+AnyRequest = dict[str, JsonValue]  # checked as a GenerationRequest by itself, so that fields are named without prefix
 
 
 class Submission(Part):

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.httpapi import events, jobs, media, pictures
+from modules.httpapi import events, jobs, media, pictures, program
 from modules.httpapi.answers import App, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
 from modules.httpapi.lifespan import running
@@ -22,7 +22,16 @@ from modules.httpapi.wire import Discretion, Json, error_body, problem, request_
 
 LOG = logging.getLogger("atelier.http")
 OWN = ("/api/", "/media/", "/sdapi/", "/openapi.json")
-BODIES = (GenerationRequest, jobs.Submission, jobs.Place, jobs.Pause, pictures.Ids)
+BODIES = (
+    GenerationRequest,
+    jobs.Submission,
+    jobs.Place,
+    jobs.Pause,
+    pictures.Ids,
+    program.Switch,
+    program.Text,
+    program.Question,
+)
 
 
 def build_app(studio: Studio, pages: App | None = None, gate: Gate | None = None) -> Gate:
@@ -68,8 +77,8 @@ def api(studio: Studio) -> FastAPI:
         """Server-sent events after the number in Last-Event-ID or ``after`` (neither: from now on)."""
         return streams.answer(request)
 
-    for router in (jobs.router(studio), pictures.router(studio), media.router(studio)):
-        made.include_router(router)
+    for room in (jobs, pictures, media, program):
+        made.include_router(room.router(studio))
     _tell_errors(made, Discretion(studio.settings))
     _describe_bodies(made)
     return made
@@ -111,7 +120,10 @@ def _describe_bodies(made: FastAPI) -> None:
         document = generate()
         template = "#/components/schemas/{model}"
         _, schemas = models_json_schema([(body, "validation") for body in BODIES], ref_template=template)
-        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        kinds = document.setdefault("components", {}).setdefault("schemas", {})
+        kinds.update(schemas["$defs"])
+        for kind in (jobs.Submission, program.Question):
+            kinds[kind.__name__]["properties"]["request"] = {"$ref": template.format(model="GenerationRequest")}
         return document
 
     made.openapi = openapi

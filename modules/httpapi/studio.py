@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.extend.loader import Registry
 from modules.jobs.bus import Bus
@@ -32,3 +33,4 @@ class Studio(Protocol):
     def engine(self) -> Any: ...
 
     def change_settings(self, changes: Mapping[str, Any], /) -> Settings: ...
+    def estimate(self, request: GenerationRequest, /) -> float | None: ...

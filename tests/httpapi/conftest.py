@@ -64,6 +64,9 @@ class Desk:
         default_factory=lambda: SimpleNamespace(describe=lambda: {"state": "ready", "device": "cpu"})
     )
 
+    def estimate(self, request):
+        return 12.5
+
     def change_settings(self, changes):
         self.settings = core_settings.save(self.settings, changes)
         return self.settings
