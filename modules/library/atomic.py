@@ -1,6 +1,7 @@
 """Write a file so that its name shows either all of it or nothing, whatever stops the program or the power."""
 
 import errno
+import itertools
 import os
 import secrets
 import time
@@ -9,12 +10,13 @@ from pathlib import Path
 from modules.core.errors import DiskFull, WorkbenchError
 
 _RUN = f"{os.getpid():x}{secrets.token_hex(3)}"  # in the names of this run's unfinished files: later runs delete others
+_COUNT = itertools.count()
 _HELD_BY_SCANNER_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 def part_of(path: Path) -> Path:
-    """The unfinished file beside ``path``: in the same folder, so that the rename never crosses a file system."""
-    return path.with_name(f".{path.name[:80]}.{_RUN}.part")
+    """A new name for the unfinished file, in the same folder, so that the rename never crosses a file system."""
+    return path.with_name(f".{path.name[:80]}.{next(_COUNT)}.{_RUN}.part")
 
 
 def is_abandoned(name: str) -> bool:

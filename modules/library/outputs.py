@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from PIL import Image
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
-from modules.library import atomic, picturefile, thumbnails, trash
+from modules.library import atomic, infotext, picturefile, thumbnails, trash
 from modules.library.index import Gallery
 from modules.library.pictures import Entry, identify
 
@@ -55,6 +56,7 @@ class Outputs:
         self._device = self.folder.stat().st_dev
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._indexing = threading.Lock()
         self._unindexed: deque[Entry] = deque(maxlen=UNINDEXED_MOST)
 
     def save(
@@ -79,7 +81,7 @@ class Outputs:
         Raises DiskFull or WorkbenchError "not_writable" and then leaves nothing behind: save the same pixels again.
         """
         image = _image(pixels, width, height)
-        self.probe()
+        self._find_disk()
         now = time.time()
         told = {**facts, "elapsed_s": round(elapsed_s, 3)}
         record = {
@@ -88,12 +90,12 @@ class Outputs:
         }  # fmt: skip
         format = cast(picturefile.Format, self.settings.image_format)
         format = picturefile.fitting(format, image.width, image.height)
-        data, infotext, warnings = self._encode(image, format, request, record)
+        data, text, warnings = self._encode(image, format, request, record)
         path = self._write(data, format, seed)
         stat = (self.folder / path).stat()
         entry = Entry(
             path=path, width=image.width, height=image.height, created_at=now, size_bytes=stat.st_size,
-            mtime_ns=stat.st_mtime_ns, seed=seed, request=request, infotext=infotext, facts=told, job=job,
+            mtime_ns=stat.st_mtime_ns, seed=seed, request=request, infotext=text, facts=told, job=job,
             picture=picture, new=True, parents=tuple(parents),
         )  # fmt: skip
         warnings += self._index(entry) + self._draw_thumbnail(image, entry.id)
@@ -105,33 +107,43 @@ class Outputs:
         Raises WorkbenchError "not_writable" for a folder that refuses, or whose disk is gone: then nothing is written
         into the empty place where it was mounted.
         """
+        self._find_disk()
+        part = atomic.part_of(self.folder / "probe")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self.folder.stat().st_dev != self._device:
-                raise WorkbenchError(
-                    "The disk of the outputs folder is not connected.", "Connect it, or restart Atelier.",
-                    code="not_writable", status=500,
-                )  # fmt: skip
-            part = atomic.part_of(self.folder / "probe")
             part.touch()
             part.unlink()
         except OSError as problem:
             raise atomic.explain(problem, self.folder) from problem
 
+    def _find_disk(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            device = self.folder.stat().st_dev
+        except OSError as problem:
+            raise atomic.explain(problem, self.folder) from problem
+        if device != self._device:
+            raise WorkbenchError(
+                "The disk of the outputs folder is not connected.", "Connect it, or restart Atelier.",
+                code="not_writable", status=500,
+            )  # fmt: skip
+
     def _encode(
         self, image: Image.Image, format: picturefile.Format, request: GenerationRequest, record: dict[str, Any]
     ) -> tuple[bytes, str, list[WorkbenchError]]:
         quality = self.settings.image_quality
-        infotext = ""
+        text, told, why = "", record, ""
         try:
-            return picturefile.encode(image, format, quality, infotext, record), infotext, []
-        except (ValueError, TypeError, OSError, RecursionError) as problem:
-            warning = WorkbenchError(
-                f"The picture was saved without its settings: {type(problem).__name__}.",
-                "The gallery still knows them.",
-                code="metadata_failed",
-            )
-            return picturefile.encode(image, format, quality, "", None), "", [warning]
+            text = infotext.write(request, record["facts"], record["picture"])
+        except (WorkbenchError, ValueError, TypeError, LookupError) as problem:
+            why = type(problem).__name__
+        for part, ours in ((text, told), (text, None), ("", None)):
+            try:
+                data = picturefile.encode(image, format, quality, part, ours)
+            except (ValueError, TypeError, RecursionError, struct.error) as problem:
+                why = type(problem).__name__
+                continue
+            return data, part, [_without_settings(why)] if why else []
+        raise WorkbenchError("The picture cannot be written in any form.", "Try PNG.", code="bad_pixels", status=500)
 
     def _write(self, data: bytes, format: picturefile.Format, seed: int) -> str:
         """Write under the next free name; returns the path relative to the outputs folder."""
@@ -157,19 +169,20 @@ class Outputs:
 
     def _index(self, entry: Entry) -> list[WorkbenchError]:
         """Enter this picture and those that found no room earlier; what fails is tried again at the next save."""
-        self._unindexed.append(entry)
-        while self._unindexed:
-            try:
-                self.gallery.add(self._unindexed[0])
-            except (WorkbenchError, sqlite3.Error, OSError) as problem:  # the file is whole all the same
-                return [
-                    WorkbenchError(
-                        f"The picture is saved but not yet in the gallery: {problem}",
-                        "It appears there as soon as the index can be written.",
-                        code="index_failed",
-                    )
-                ]
-            self._unindexed.popleft()
+        with self._indexing:
+            self._unindexed.append(entry)
+            while self._unindexed:
+                try:
+                    self.gallery.add(self._unindexed[0])
+                except (WorkbenchError, sqlite3.Error, OSError) as problem:  # the file is whole all the same
+                    return [
+                        WorkbenchError(
+                            f"The picture is saved but not yet in the gallery: {problem}",
+                            "It appears there as soon as the index can be written.",
+                            code="index_failed",
+                        )
+                    ]
+                self._unindexed.popleft()
         return []
 
     def _draw_thumbnail(self, image: Image.Image, id: str) -> list[WorkbenchError]:
@@ -184,6 +197,14 @@ class Outputs:
                 )
             ]
         return []
+
+
+def _without_settings(why: str) -> WorkbenchError:
+    return WorkbenchError(
+        f"The picture was saved without all of its settings inside: {why}.",
+        "The gallery still knows them.",
+        code="metadata_failed",
+    )
 
 
 def _image(pixels: bytes | NDArray[uint8], width: int | None, height: int | None) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from modules.core.errors import BadValue
 from modules.core.request import GenerationRequest
-from modules.library import atomic, picturefile, trash
+from modules.library import atomic, infotext, picturefile, trash
 from modules.library.database import Database
 from modules.library.pictures import Entry, State
 
@@ -186,9 +186,14 @@ def _index(
 
 
 def _read(outputs: Path, file: _File) -> Entry:
-    """The row of a file by what the file says about itself."""
+    """The row of a file by what the file says about itself: our own record, or else the infotext."""
     said = picturefile.look((outputs / trash.FOLDER if file.trashed else outputs) / file.path)
     record = said.record or {}
+    request = _request(record.get("request"))
+    seed: Any = record.get("seed")
+    facts: Any = record.get("facts")
+    if request is None and said.infotext:
+        request, seed, facts = _recall(said.infotext)
     return Entry(
         path=file.path,
         width=said.width,
@@ -196,15 +201,27 @@ def _read(outputs: Path, file: _File) -> Entry:
         created_at=_number(record.get("created_at"), file.mtime_ns / 1e9),
         size_bytes=file.size_bytes,
         mtime_ns=file.mtime_ns,
-        seed=record["seed"] if type(record.get("seed")) is int else None,
-        request=_request(record.get("request")),
+        seed=seed if type(seed) is int and 0 <= seed < 2**63 else None,
+        request=request,
         infotext=said.infotext,
-        facts=record["facts"] if isinstance(record.get("facts"), dict) else {},
+        facts=cast(dict[str, Any], facts) if isinstance(facts, dict) else {},
         job=record["job"] if isinstance(record.get("job"), str) else None,
         picture=record["picture"] if type(record.get("picture")) is int else 0,
         state="ok" if said.whole and said.width else "damaged",
         parents=_parents(record.get("parents")),
     )
+
+
+def _recall(text: str) -> tuple[GenerationRequest | None, Any, dict[str, Any]]:
+    """(request, seed, facts) of a picture that another program made, as far as its text tells."""
+    said = infotext.read(text)
+    seed = said.fields.get("seed")
+    facts = {"made_by": said.made_by, "sha256_start": said.model_hash, "model": said.fields.get("model.checkpoint", "")}
+    try:
+        request = said.apply(GenerationRequest(seed=seed)) if seed is not None else None
+    except BadValue:
+        request = None
+    return request, seed, {key: value for key, value in facts.items() if value}
 
 
 def _request(data: Any) -> GenerationRequest | None:

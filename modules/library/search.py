@@ -57,7 +57,9 @@ def parse(query: str) -> Search:
 
     Raises BadValue for a query beyond 1,000 characters or 16 terms, or one that is no text.
     """
-    terms = [term for term in (fold(a or b) for a, b in _TERM.findall(query)) if term.strip()]
+    # a quote without its partner is one that is still being typed
+    typed = (quoted or plain.replace('"', "") for quoted, plain in _TERM.findall(query))
+    terms = [fold(term) for term in typed if term.strip()]
     if len(query) > MAX_QUERY or len(terms) > MAX_TERMS:
         raise BadValue(
             f"The search has {len(query)} characters and {len(terms)} terms; {MAX_QUERY} and {MAX_TERMS} is the most.",
