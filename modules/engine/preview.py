@@ -4,6 +4,7 @@ import io
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -16,7 +17,9 @@ from modules.core.geometry import Box, Size
 from modules.engine.decode import finish
 from modules.engine.residency import Loaded
 from modules.families.base import Model
+from modules.families.preview_decoder import load_preview_decoder
 
+FOLDER = "preview"
 QUALITY = 75
 FIRST_S = 0.01  # what a preview is expected to cost before one was drawn
 PATCH = 12  # latent pixels a side, decoded once a model where it has no preview decoder
@@ -54,9 +57,7 @@ class Previewer:
         self._dearest_s = max(self._dearest_s, self._last - now)
 
     def _drawn(self, loaded: Loaded, x0: Tensor, picture: int, canvas: Size, box: Box) -> Preview:
-        small = loaded.model.preview(x0)
-        if small is None:
-            small = by_line(x0, _line(loaded))
+        small = _small(loaded, x0)
         shown = _fit(box)
         scale = small.shape[-1] / canvas.width
         whole = Image.fromarray(finish(small[0].float().cpu(), _all(small), truncate=False))
@@ -67,17 +68,36 @@ class Previewer:
         return Preview(picture=picture, width=shown.width, height=shown.height, jpeg=file.getvalue())
 
 
+def _small(loaded: Loaded, x0: Tensor) -> Tensor:
+    """By the family's own way, by the preview decoder beside the checkpoint, or along a straight line."""
+    small = loaded.model.preview(x0)
+    if small is not None:
+        return small
+    if loaded.preview is None:
+        file = decoder_file(Path(loaded.file.path))
+        loaded.preview = load_preview_decoder(file, str(x0.device)) if file else _straight(loaded.model)
+    return loaded.preview(x0.float())
+
+
+def decoder_file(checkpoint: Path) -> Path | None:
+    """The preview decoder of a checkpoint: the file of its name in a folder ``preview`` beside it or its folder."""
+    for folder in (checkpoint.parent, checkpoint.parent.parent):
+        file = folder / FOLDER / f"{checkpoint.stem}.safetensors"
+        if file.is_file():
+            return file
+    return None
+
+
+def _straight(model: Model) -> Callable[[Tensor], Tensor]:
+    rows = model.family.latent.rgb
+    line = torch.tensor(rows) if rows else fitted_line(model)
+    return lambda latents: by_line(latents, line)
+
+
 def by_line(x0: Tensor, line: Tensor) -> Tensor:
     """x0 [b c h w] -> colours [b 3 h w] along a straight line [c + 1, 3]."""
     line = line.to(x0.device)
     return torch.einsum("bchw,cd->bdhw", x0.float(), line[:-1]) + line[-1][None, :, None, None]
-
-
-def _line(loaded: Loaded) -> Tensor:
-    if loaded.preview_line is None:
-        rows = loaded.model.family.latent.rgb
-        loaded.preview_line = torch.tensor(rows) if rows else fitted_line(loaded.model)
-    return loaded.preview_line
 
 
 def fitted_line(model: Model) -> Tensor:

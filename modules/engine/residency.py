@@ -55,7 +55,7 @@ class Loaded:
     bytes: int
     prompts: Cache = field(default_factory=Cache)
     guard: Guard = field(default_factory=Guard)
-    preview_line: Tensor | None = None  # from latent to colour, where the family has no preview of its own
+    preview: Callable[[Tensor], Tensor] | None = None  # latents to a small picture; made with the first one
 
     def __post_init__(self) -> None:
         for block in self.model.blocks():

@@ -8,7 +8,7 @@ is told to the job as events; extensions act through their hooks; a cancelled jo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +23,7 @@ from modules.core.errors import Cancelled, ExtensionFailed, NotFinite, OutOfMemo
 from modules.core.events import AnyEvent, ImageMade, Phase, PhaseChanged, StepFinished, Warned
 from modules.core.geometry import Size
 from modules.core.plan import Pass, Plan
+from modules.core.request import GenerationRequest
 from modules.core.sampling import find_sampler
 from modules.engine import conditioning, loading
 from modules.engine.decode import decode, finish, is_out_of_memory
@@ -38,6 +39,8 @@ from modules.engine.workshop import Workshop
 from modules.extend.hooks import Hooks
 from modules.families.base import SAFE, Numerics
 from modules.planning.canvas import crop
+from modules.planning.compile import compile
+from modules.planning.models import Catalogue
 
 FINITE_EVERY = 5  # calls
 
@@ -49,40 +52,52 @@ class Job(Protocol):
         """Hear of something; must return at once."""
 
     def check(self) -> None:
-        """Raise ``Cancelled`` if the job is not wanted any more; asked some hundred times a second."""
+        """Raise ``Cancelled`` if the job, or the picture last told of, is not wanted any more.
 
-    def skips(self, picture: int) -> bool:
-        """Whether this picture, but not the job, is not wanted any more; asked as often."""
+        Asked some hundred times a second, by any thread.
+        """
+
+    def is_skipped(self, picture: int) -> bool:
+        """Whether this picture, but not the job, is not wanted any more."""
         ...
-
-
-class _Skipped(Cancelled):
-    """Only this picture is not wanted."""
 
 
 class _Empty(Exception):
     """The network's answer holds NaN or infinity."""
 
 
-def run(plan: Plan, workshop: Workshop, job: Job) -> None:
+def fulfil(
+    request: GenerationRequest, pictures: Sequence[int] | None, catalogue: Catalogue, workshop: Workshop, job: Job
+) -> None:
+    """Make a request's pictures (all, or these indexes): its extensions may edit it, then it is planned and run.
+
+    Raises what `compile` and `run` raise.
+    """
+    hooks = _hooks(request, workshop, job)
+    run(compile(hooks.edit_request(request), catalogue, pictures), workshop, job, hooks)
+
+
+def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) -> None:
     """Make the plan's pictures, each told as ``ImageMade`` as soon as it is done.
 
     Raises Cancelled where the job was stopped, and WorkbenchError (ModelError, OutOfMemory, NotFinite) where no further
     picture can be made; what was made before counts.
     """
     with torch.inference_mode(), ExitStack() as patches:
-        hooks = workshop.extensions.hooks_for(plan.request.extensions, lambda failed: _tell_failure(job, failed))
-        maker = _Maker(plan, workshop, job, hooks, patches)
+        maker = _Maker(plan, workshop, job, hooks or _hooks(plan.request, workshop, job), patches)
         for picture, seed in zip(plan.pictures, plan.seeds, strict=True):
-            job.check()
             try:
                 maker.make(picture, seed)
-            except _Skipped:
-                continue
+            except Cancelled:
+                if not job.is_skipped(picture):
+                    raise
 
 
-def _tell_failure(job: Job, failed: ExtensionFailed) -> None:
-    job.emit(Warned(code=failed.code, message=failed.message, hint=failed.hint, facts=failed.facts))
+def _hooks(request: GenerationRequest, workshop: Workshop, job: Job) -> Hooks:
+    def tell(failed: ExtensionFailed) -> None:
+        job.emit(Warned(code=failed.code, message=failed.message, hint=failed.hint, facts=failed.facts))
+
+    return workshop.extensions.hooks_for(request.extensions, tell)
 
 
 @dataclass
@@ -141,18 +156,12 @@ class _Maker:
             except _Empty:
                 raise _not_finite() from None
 
-    def check(self) -> None:
-        """Stop where the job or this picture is not wanted any more."""
-        self.job.check()
-        if self.job.skips(self.picture):
-            raise _Skipped
-
     def _attempt(self, seed: int, numerics: Numerics) -> None:
         loaded = self._load(self.plan.passes[0], numerics)
         latents = torch.empty(0)
         for number in range(len(self.plan.passes)):
             loaded = self._load(self.plan.passes[number], numerics)
-            with loaded.guard.asking(self.check):
+            with loaded.guard.asking(self.job.check):
                 told = self._read(loaded, number)
                 latents = self._walk(loaded, number, told, latents, seed)
         with self._phase("decoding", self.plan.passes[-1].canvas.pixels):
@@ -165,7 +174,7 @@ class _Maker:
             loaded = self.workshop.residency.model(file, numerics)
         else:
             with self._phase("loading", file.stamp[0], file.name):
-                loaded = self.workshop.residency.model(file, numerics, self.check)
+                loaded = self.workshop.residency.model(file, numerics, self.job.check)
         if self.hooks and id(loaded) not in self.patched:
             self.patched.add(id(loaded))
             self.hooks.patch_model(loaded.model.parts()["network"], self.patches)
@@ -219,15 +228,15 @@ class _Maker:
 
     def _decode(self, loaded: Loaded, latents: Tensor) -> NDArray[np.uint8]:
         one = self.plan.passes[-1]
-        with loaded.guard.asking(self.check):
-            pixels = decode(loaded.model, latents, self.check)
+        with loaded.guard.asking(self.job.check):
+            pixels = decode(loaded.model, latents, self.job.check)
         if not bool(pixels.isfinite().all()):
             if loaded.numerics.vae == SAFE.vae:
                 raise _not_finite()
             self._warn("vae_fp32", "The picture came out empty of the decoder and is decoded again in 32 bit.")
             safe = self._load(one, SAFE)
-            with safe.guard.asking(self.check):
-                pixels = decode(safe.model, latents, self.check)
+            with safe.guard.asking(self.job.check):
+                pixels = decode(safe.model, latents, self.job.check)
             if not bool(pixels.isfinite().all()):
                 raise _not_finite()
         image = finish(pixels, crop(one.canvas, one.size), truncate="a1111" in self.request.compat)
@@ -281,7 +290,7 @@ class _Maker:
                 phase=phase, picture=self.picture, estimate_s=pace.estimate_s(phase, model, work), detail=detail
             )
         )  # fmt: skip
-        self.check()
+        self.job.check()
         began = time.monotonic()
         yield
         took = time.monotonic() - began
@@ -300,7 +309,7 @@ class _Walk:
     def __init__(self, maker: _Maker, loaded: Loaded, one: Pass) -> None:
         self._maker, self._loaded, self._pass = maker, loaded, one
         self._began = time.monotonic()
-        self.check: Callable[[], None] = maker.check
+        self.check = maker.job.check
 
     def called(self, call: Call) -> None:
         self._maker.called(self._loaded, self._pass, call, time.monotonic() - self._began)

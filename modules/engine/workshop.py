@@ -1,6 +1,6 @@
 """Workshop: everything that outlives a job on one device: loaded models, the numerics profile, how long things take."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -13,12 +13,6 @@ from modules.extend.loader import Registry
 from modules.families.base import Numerics
 
 NOTES = "numerics.json"  # in the data folder
-
-
-class Extensions(Protocol):
-    """Makes the hooks of one request; ``modules.extend.loader.Registry`` does."""
-
-    hooks_for: Any
 
 
 class Workshop:
@@ -41,8 +35,9 @@ class Workshop:
         return self._profile
 
     def describe(self) -> dict[str, Any]:
-        """Device and loaded models, as plain data."""
-        return {"device": str(self.device), "models": self.residency.ledger()}
+        """``model`` (the last one used, or empty), ``device``, and all ``models`` that are loaded; plain data."""
+        loaded = self.residency.ledger()
+        return {"model": loaded[-1]["name"] if loaded else "", "device": str(self.device), "models": loaded}
 
     def close(self) -> None:
         """Let everything go."""

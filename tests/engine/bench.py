@@ -27,17 +27,19 @@ class KeepingJob:
         self.cancelled = False
         self.skipped: set[int] = set()
         self._hear = hear
+        self._picture = -1
 
     def emit(self, event: AnyEvent) -> None:
+        self._picture = getattr(event, "picture", self._picture)
         self.events.append(event)
         self._hear(self, event)
 
     def check(self) -> None:
-        if self.cancelled:
+        if self.cancelled or self._picture in self.skipped:
             raise Cancelled
 
-    def skips(self, picture: int) -> bool:
-        return picture in self.skipped
+    def is_skipped(self, picture: int) -> bool:
+        return picture in self.skipped and not self.cancelled
 
     def of(self, type: str) -> list[Any]:
         """The events of one type."""
@@ -73,8 +75,8 @@ class Bench:
         self.models = folder / "models"
         self.models.mkdir(exist_ok=True)
         write_checkpoint(self.models / "analytic.safetensors", delay_s=delay_s)
-        self.catalogue = Catalogue([self.models])
         settings = Settings(data_dir=str(folder), device="cpu", numerics="safe")
+        self.catalogue = Catalogue(settings, [self.models])
         self.workshop = Workshop(settings, registry)
 
     def plan(self, **changed: Any) -> Plan:
