@@ -29,7 +29,7 @@ def trace(spans: Sequence[tuple[int, int]], offsets: Iterable[int]) -> list[int]
     """Map offsets in joined spans back to where the spans stand; an offset counts characters before it."""
     lengths = [end - start for start, end in spans]
     before = list(accumulate(lengths, initial=0))[:-1]
-    found = []
+    found: list[int] = []
     for offset in offsets:
         index = bisect_right(before, max(offset - 1, 0)) - 1
         found.append(min(spans[index][0] + offset - before[index], spans[index][1]) if spans else 0)

@@ -113,7 +113,7 @@ def parse(text: str, *, composable: bool = True, dialect: Dialect = NATIVE, fiel
     starts = [0, *(end for _, end in cuts)]
     ends = [*(start for start, _ in cuts), len(text)]
     weighted = bool(cuts) or not dialect.weight_needs_and
-    parts = []
+    parts: list[SubPrompt] = []
     for start, end in zip(starts, ends, strict=True):
         body, weight = _split_weight(text[start:end]) if weighted else (text[start:end], 1.0)
         parts.append(SubPrompt(body, weight, start, _tree(body, dialect, field)))
@@ -182,7 +182,7 @@ def timeline(part: SubPrompt, steps: int, *, hires_steps: int = 0, second_pass: 
     if alternates:
         ends.update(first + step / pass_steps for step in range(1, pass_steps))
     ordered = sorted(ends)
-    found = []
+    found: list[Variant] = []
     for start, end in pairwise([first, *ordered]):
         found.append(replace(at(part, (start + end) / 2, steps, hires_steps=hires_steps), end=end))
     return tuple(found)

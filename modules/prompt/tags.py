@@ -38,7 +38,7 @@ class Lora:
 
 def without_comments(text: str) -> Excerpt:
     """Leave out everything from ``#`` to the end of its line, and a line that is only a comment altogether."""
-    cuts = []
+    cuts: list[tuple[int, int]] = []
     for match in _COMMENT.finditer(text):
         start, end = match.span()
         fills_line = start == 0 or text[start - 1] == "\n"
@@ -48,7 +48,7 @@ def without_comments(text: str) -> Excerpt:
 
 def split(text: str) -> tuple[Excerpt, tuple[Tag, ...]]:
     """Take every ``<kind:arguments>`` out of the text; linear, and never raises."""
-    tags = []
+    tags: list[Tag] = []
     for match in _TAG.finditer(text, 0, text.rfind(">") + 1):  # without a ">" ahead every "<" would look for it anew
         pieces = [piece.partition("=") for piece in match[2].split(":")]
         tags.append(

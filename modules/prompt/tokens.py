@@ -29,9 +29,9 @@ _FOLD_A1111: Final[dict[int, int | str]] = {
     **_FULL_WIDTH,
     **{ord(char): plain for chars, plain in _QUOTES.items() for char in chars},
     **dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "\u017ft", "st"), strict=True)),
-    **{0x132: "IJ", 0x133: "ij", 0x149: "\u02bcn", 0x1C7: "LJ", 0x1C8: "Lj", 0x1C9: "lj"},
-    **{0x1CA: "NJ", 0x1CB: "Nj", 0x1CC: "nj", 0x1F1: "DZ", 0x1F2: "Dz", 0x1F3: "dz"},
-}
+    0x132: "IJ", 0x133: "ij", 0x149: "\u02bcn", 0x1C7: "LJ", 0x1C8: "Lj", 0x1C9: "lj",
+    0x1CA: "NJ", 0x1CB: "Nj", 0x1CC: "nj", 0x1F1: "DZ", 0x1F2: "Dz", 0x1F3: "dz",
+}  # fmt: skip
 _FOLD_NATIVE: Final[dict[int, int | str]] = {
     **_FULL_WIDTH,
     **{ord(char): plain for chars, plain in _QUOTES.items() for char in chars},
@@ -98,7 +98,8 @@ class ClipTokenizer:
         encoding = self._tokenizer.encode(folded, add_special_tokens=False)
         if not encoding.ids:
             return Tokens([], [], [])
-        starts, ends = map(list, zip(*encoding.offsets, strict=True))
+        starts = [start for start, _ in encoding.offsets]
+        ends = [end for _, end in encoding.offsets]
         if len(folded) != len(text):  # a ligature was one character and is two or three
             origin = [index for index, char in enumerate(text) for _ in char.translate(_FOLD_A1111)]
             starts, ends = [origin[start] for start in starts], [origin[end - 1] + 1 for end in ends]
@@ -110,7 +111,8 @@ def clip() -> ClipTokenizer:
     """The one tokenizer of SD 1.x, SDXL and their kin, loaded on first use (0.1 s)."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-    merges = [tuple(line.split(" ")) for line in _MERGES.read_text(encoding="utf-8").splitlines()]
+    lines = _MERGES.read_text(encoding="utf-8").splitlines()
+    merges = [(left, right) for left, right in (line.split(" ") for line in lines)]
     letters = _byte_letters()
     words = [*letters, *(letter + "</w>" for letter in letters), *(left + right for left, right in merges)]
     vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}

@@ -1,11 +1,15 @@
 """The tree of a prompt: AND, schedules, alternation, brackets that fit or do not, bounds."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
 from modules.prompt.dialect import A1111, NATIVE, dialect_of
+from modules.prompt.emphasis import runs
 from modules.prompt.grammar import Alternated, Scheduled, Span, When, at, parse, timeline, variants
 
 
@@ -213,3 +217,33 @@ def test_timeline_agrees_with_at(text, steps, sample):
             moment = start + (variant.end - start) * sample / 5
             assert at(part, moment, steps).text == variant.text
             start = variant.end
+
+
+HOSTILE = [
+    "()",
+    "(",
+    ":",
+    "|",
+    "\\",
+    " ",
+    "[a:b:3]",
+    "[a|b]",
+    "[a:",
+    "[a|",
+    "a AND b :1 ",
+    "[a:b:c]",
+    "(]",
+    "[)",
+    "a:1 ",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.parametrize("dialect", [NATIVE, A1111])
+def test_hostile_text_is_read_in_linear_time(piece, dialect):
+    text = (piece * 20_000)[:20_000]
+    start = time.process_time()
+    with suppress(BadValue):
+        for part in parse(text, dialect=dialect).parts:
+            runs(at(part, 0.5, 20).text, dialect=dialect)
+    assert time.process_time() - start < 0.5  # 0.02 s on a quiet machine; quadratic reading takes many seconds
