@@ -11,7 +11,19 @@ from concurrent.futures import Future
 from typing import Any
 
 from modules.core import limits
-from modules.core.events import ENDINGS, AnyEvent, Event, Preview, from_json
+from modules.core.events import (
+    ENDINGS,
+    AnyEvent,
+    EngineChanged,
+    Event,
+    ImageFinished,
+    PhaseChanged,
+    Preview,
+    QueueChanged,
+    Started,
+    StepFinished,
+    from_json,
+)
 from modules.jobs.journal import Journal, Transaction
 
 RESERVE = 1_000_000  # numbers set aside per write, so that events in memory cost no commit and no number comes twice
@@ -165,22 +177,20 @@ class _State:
         self.reason = ""
 
     def hear(self, event: AnyEvent) -> None:
-        kind = event.type
-        data = event
-        if kind == "started":
+        if isinstance(event, Started):
             before = self.running if self.running and self.running["job"] == event.job else None
-            self.running = {"job": event.job, "started": data, "phase": None, "step": None, "images": []}
+            self.running = {"job": event.job, "started": event, "phase": None, "step": None, "images": []}
             self.running["images"] = before["images"] if before else []
-        elif kind == "engine":
+        elif isinstance(event, EngineChanged):
             self.engine = json.loads(event.model_dump_json())
-        elif kind == "queue":
+        elif isinstance(event, QueueChanged):
             self.paused, self.reason = event.paused, event.reason
         elif self.running and self.running["job"] == event.job:
-            if kind in ("phase", "step"):
-                self.running[kind] = data
-            elif kind == "image":
-                self.running["images"] = [*self.running["images"], data]
-            elif kind in ENDINGS or kind == "queued":
+            if isinstance(event, PhaseChanged | StepFinished):
+                self.running[event.type] = event
+            elif isinstance(event, ImageFinished):
+                self.running["images"] = [*self.running["images"], event]
+            elif event.type in ENDINGS or event.type == "queued":
                 self.running = None
 
     def shown(self, previews: dict[str | None, Preview]) -> dict[str, Any]:

@@ -63,10 +63,15 @@ class _Kept:
 class Collector:
     """Saves each picture once: the file first, then the queue's row, by (job, picture).
 
-    While the disk is full up to 8 pictures are kept in memory; ``is_full`` says that no more may be taken.
+    While the disk is full up to 8 pictures are kept in memory; ``is_full`` says that no more may be taken. ``complete``
+    adds what is known here about a picture's facts, as the hash of a model that the engine had not read yet.
     """
 
-    def __init__(self, outputs: Outputs, gallery: Gallery, ledger: Ledger, publish: Callable[[AnyEvent], Any]) -> None:
+    def __init__(
+        self, outputs: Outputs, gallery: Gallery, ledger: Ledger, publish: Callable[[AnyEvent], Any],
+        complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:  # fmt: skip
+        self._complete = complete
         self._outputs = outputs
         self._gallery = gallery
         self._ledger = ledger
@@ -130,8 +135,9 @@ class Collector:
             if self._ledger.has_picture(job.id, made.picture):
                 return
             kept.saved = self._outputs.save(
-                made.pixels, request=job.request, facts=made.facts, picture=made.picture, seed=made.seed, job=job.id,
-                elapsed_s=kept.elapsed_s, width=made.width, height=made.height,
+                made.pixels, request=job.request, facts=self._complete(dict(made.facts)),
+                picture=made.picture, seed=made.seed, job=job.id, elapsed_s=kept.elapsed_s,
+                width=made.width, height=made.height,
             )  # fmt: skip
         saved = kept.saved
         self._ledger.record(

@@ -35,10 +35,12 @@ class Conductor:
     """
 
     def __init__(
-        self, queue: Queue, ledger: Ledger, bus: Bus, engine: Engine, collector: Collector, estimates: Estimates
-    ) -> None:
+        self, queue: Queue, ledger: Ledger, bus: Bus, engine: Engine, collector: Collector, estimates: Estimates,
+        preferences: Callable[[], dict[str, Any]] = dict,
+    ) -> None:  # fmt: skip
         self._queue, self._ledger, self._bus = queue, ledger, bus
         self._engine, self._collector, self._estimates = engine, collector, estimates
+        self._preferences = preferences
         self._job: Job | None = None
         self._is_submitted = False
         self._ended: Ended | None = None  # waits while a finished picture finds no room
@@ -140,7 +142,8 @@ class Conductor:
         else:
             self._course = Course(self._estimates, job, about["model"] or job.request.model.checkpoint, about["device"])
             made = tuple(picture for picture, _ in job.images)
-            self._engine.submit(Task(job.id, job.request.model_dump(mode="json"), job.unmade, made))
+            request = job.request.model_dump(mode="json")
+            self._engine.submit(Task(job.id, request, job.unmade, made, self._preferences()))
             self._is_submitted = True
             if self._ledger.is_stopping(job.id):  # asked while it was handed over
                 self._engine.cancel(job.id)
@@ -242,8 +245,6 @@ class Conductor:
                 left = self._persist(lambda: self._ledger.crashed(id, ended.reason))
                 self._job = left if left and left.state == "running" else None
         elif ended.outcome == "finished":
-            if course:
-                course.leave()
             self._persist(lambda: self._ledger.finish(id, course.elapsed_s() if course else 0.0))
             self._job = None
         elif ended.outcome == "failed":

@@ -10,13 +10,15 @@ from modules.core.events import AnyEvent
 class Task:
     """One attempt at a job, as plain data: the request's JSON, which pictures to make, and which are made already.
 
-    The made ones are told so that a retry keeps the composition of the calls of the broken attempt.
+    The made ones are told so that a retry keeps the composition of the calls of the broken attempt. ``settings`` are
+    the preferences of this moment that the engine minds (see ``modules.core.settings``).
     """
 
     job: str
     request: dict[str, Any]
     pictures: tuple[int, ...]
     made: tuple[int, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from modules.core.events import AnyEvent, Phase, PhaseChanged, StepFinished
+from modules.core.events import AnyEvent, Phase, PhaseChanged
 from modules.core.request import GenerationRequest
 from modules.jobs.job import Job
 from modules.jobs.journal import Journal, Transaction
@@ -99,58 +99,42 @@ class Course:
         self, estimates: Estimates, job: Job, model: str, device: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._estimates, self._job, self._model, self._device, self._clock = estimates, job, model, device, clock
-        self.started = clock()
-        self._phase: str | None = None
-        self._phase_started = self.started
-        self._picture_started = self.started
-        self._finished = 0
+        self._started = self._picture_started = self._phase_started = clock()
+        self._phase: Phase | None = None
+        self._seconds: dict[Phase, float] = {}  # of the picture being made; two passes add up
 
     def hear(self, event: AnyEvent) -> AnyEvent:
-        """The same event, with what is known about time."""
-        if isinstance(event, PhaseChanged):
-            self._enter(event)
-            return event.model_copy(update={"estimate_s": self._phase_estimate(event.phase)})
-        if isinstance(event, StepFinished):
-            return event.model_copy(update={"eta_s": self._left(event)})
-        return event
+        """The same event; a phase comes back with its estimate where the engine itself had none."""
+        if not isinstance(event, PhaseChanged):
+            return event
+        self._leave()
+        if event.phase == "loading" and event.detail:
+            self._model = event.detail
+        self._phase, self._phase_started = event.phase, self._clock()
+        if event.estimate_s is not None:
+            return event
+        amount = work(event.phase, self._job.request)
+        seconds = self._estimates.seconds(event.phase, self._model, self._device, amount)
+        return event.model_copy(update={"estimate_s": seconds})
 
     def picture_elapsed_s(self) -> float:
         """Since the picture before was saved, or since the attempt began."""
-        return self._clock() - self._picture_started
+        return max(0.0, self._clock() - self._picture_started)
 
     def picture_ended(self) -> None:
-        """A picture is saved."""
-        self.leave()
+        """A picture is saved: learn how long each of its phases took."""
+        self._leave()
+        for phase, seconds in self._seconds.items():
+            self._estimates.learn(phase, self._model, self._device, work(phase, self._job.request), seconds)
+        self._seconds.clear()
         self._picture_started = self._clock()
-        self._finished += 1
 
     def elapsed_s(self) -> float:
         """Since this attempt began."""
-        return self._clock() - self.started
+        return max(0.0, self._clock() - self._started)
 
-    def leave(self) -> None:
-        """The phase is over as planned: learn how long it took."""
+    def _leave(self) -> None:
         if self._phase is not None:
-            amount = work(self._phase, self._job.request)
-            self._estimates.learn(self._phase, self._model, self._device, amount, self._clock() - self._phase_started)
+            taken = max(0.0, self._clock() - self._phase_started)
+            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + taken
         self._phase = None
-
-    def _enter(self, event: PhaseChanged) -> None:
-        self.leave()
-        if event.detail:
-            self._model = event.detail
-        self._phase, self._phase_started = event.phase, self._clock()
-
-    def _phase_estimate(self, phase: str) -> float | None:
-        return self._estimates.seconds(phase, self._model, self._device, work(phase, self._job.request))
-
-    def _left(self, event: StepFinished) -> float | None:
-        """This picture's calls at the pace so far, its decoding and saving, and the pictures after it."""
-        if not event.calls or event.call <= 0:
-            return None
-        pace = (self._clock() - self._phase_started) / event.call
-        steps = max(0, event.calls - event.call) * pace
-        after = sum(self._phase_estimate(phase) or 0.0 for phase in ("decoding", "saving"))
-        more = max(0, len(self._job.unmade) - self._finished - 1)
-        each = pace * event.calls + after + (self._phase_estimate("reading") or 0.0)
-        return max(0.0, steps + after + more * each)

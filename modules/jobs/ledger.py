@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from modules.core import limits
@@ -93,7 +94,11 @@ class Ledger:
     def record_skipped(self, job: str, picture: int) -> None:
         """Its owner left this picture out: no retry makes it."""
         sql = "INSERT OR IGNORE INTO skipped (job, picture) VALUES (?, ?)"
-        self._journal.write(lambda transaction: transaction.execute(sql, (job, picture)).rowcount)
+
+        def write(transaction: Transaction) -> None:
+            transaction.execute(sql, (job, picture))
+
+        self._journal.write(write)
 
     def finish(self, job: str, elapsed_s: float) -> None:
         """All pictures are made or skipped."""
@@ -106,7 +111,11 @@ class Ledger:
 
     def fail(self, job: str, error: WorkbenchError) -> None:
         """The job cannot be made; its finished pictures are kept."""
-        self._ending(job, lambda transaction, row: _end_failed(transaction, row, error))
+
+        def write(transaction: Transaction, row: Any) -> None:
+            _end_failed(transaction, row, error)
+
+        self._ending(job, write)
 
     def cancelled(self, job: str) -> None:
         """The engine has stopped it as its owner asked; with all its pictures made it counts as finished."""
@@ -158,7 +167,7 @@ class Ledger:
 
         self._journal.write(write)
 
-    def _ending(self, job: str, write: Any) -> None:
+    def _ending(self, job: str, write: Callable[[Transaction, Any], None]) -> None:
         def guarded(transaction: Transaction) -> None:
             row = _row(transaction, job)
             if row["state"] == "running":

@@ -24,7 +24,8 @@ _ORPHAN_S = 5.0  # an orphaned worker has so long to come to its end
 class Life(Protocol):
     """What the engine needs of a worker, whatever it is made of."""
 
-    pid: int | None
+    @property
+    def pid(self) -> int | None: ...
 
     def send(self, frame: bytes) -> None:
         """Hand over a frame; never blocks, never raises."""
@@ -74,7 +75,7 @@ class ProcessLife:
         self._process = _SPAWN.Process(target=_process_main, args=arguments, name="atelier-engine", daemon=True)
         self._process.start()
         there.close()
-        self.pid = self._process.pid
+        self.pid: int | None = self._process.pid
         self._ended = False
         threading.Thread(target=self._send_forever, name="engine-outbox", daemon=True).start()
 
@@ -189,7 +190,7 @@ def _log_to(path: Path) -> None:
 class ThreadLife:
     """A worker as a thread of this process, for those who need one process; it cannot be killed, only left alone."""
 
-    pid = None
+    pid: int | None = None
 
     def __init__(self, maker: str, options: dict[str, Any], heartbeat_s: float, log: Path | None) -> None:
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

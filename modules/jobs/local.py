@@ -119,8 +119,9 @@ class LocalEngine:
             self._was_ready = self._has_dumped = self._recycle = False
             self._leaving_since, self._killed_because = None, ""
             self._heard_at = time.monotonic()
-            self._life = self._kind(self._maker, self._options, self._bounds.heartbeat_s, self._log)
-            self._pulse.pid, self._pulse.state, self._pulse.model = self._life.pid, "starting", ""
+            life = self._kind(self._maker, self._options, self._bounds.heartbeat_s, self._log)
+            self._life = life
+            self._pulse.pid, self._pulse.state, self._pulse.model = life.pid, "starting", ""
         return [EngineChanged(state="starting")]
 
     def _understand(self, life: Life, frame: bytes) -> list[Said]:

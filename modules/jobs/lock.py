@@ -9,8 +9,7 @@ from filelock import FileLock, Timeout
 from modules.core.errors import WorkbenchError
 from modules.library import atomic
 
-LOCK = ".atelier.lock"
-NOTE = "atelier.pid"
+PLACE = ".atelier"
 
 
 class AlreadyRunning(WorkbenchError):
@@ -24,9 +23,10 @@ class FolderLock:
     """Held while the program runs. Raises AlreadyRunning at once where another one holds it."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._note = folder / NOTE
-        self._lock = FileLock(folder / LOCK)
+        place = folder / PLACE
+        place.mkdir(parents=True, exist_ok=True)
+        self._note = place / "running.json"
+        self._lock = FileLock(place / "lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

@@ -1,41 +1,54 @@
 """What the worker opens: the library and the engine of this machine; imported in the worker only."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
+from modules.engine.run import fulfil
+from modules.engine.workshop import Workshop
 from modules.jobs.engine import Task
+from modules.jobs.extensions import extensions, switch
 from modules.jobs.worker import WorkerJob
+from modules.library.checkpoints import Catalogue
 
 
 class EngineMaker:
     """Compiles each request against this machine's own library and runs it."""
 
     def __init__(self, settings: Settings) -> None:
-        from modules.engine.residency import Workshop
-        from modules.extend.loader import load
-        from modules.library.checkpoints import Catalogue
-
-        self._settings = settings
         self._catalogue = Catalogue(settings)
-        self._workshop = Workshop(settings, load(settings))
+        self._extensions = extensions(settings)
+        self._workshop = Workshop(settings, self._extensions)
 
     def make(self, task: Task, job: WorkerJob) -> None:
-        from modules.engine.run import run
-        from modules.planning.compile import compile
-
-        request = GenerationRequest.from_data(task.request)
-        plan = compile(request, self._catalogue, task.pictures, default_checkpoint=self._settings.checkpoint)
-        run(plan, self._workshop, job)
+        """Make the task's pictures with the preferences of the moment."""
+        self._prefer(task.settings)
+        fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
 
     def describe(self) -> dict[str, str]:
-        return {"model": "", "device": self._settings.device}
+        about = self._workshop.describe()
+        newest = about["models"][-1:]
+        return {"model": str(newest[0]["name"]) if newest else "", "device": str(about["device"])}
 
     def close(self) -> None:
-        pass
+        """Let the models go."""
+        self._workshop.close()
+        self._catalogue.close()
+
+    def _prefer(self, changes: dict[str, Any]) -> None:
+        settings = replace(self._workshop.settings, **plain(changes))
+        self._workshop.settings = self._catalogue.settings = settings
+        switch(self._extensions, settings.extensions_off)
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they come off the wire, where tuples are lists."""
+    return {
+        name: tuple(cast(list[str], value)) if isinstance(value, list) else value for name, value in settings.items()
+    }
 
 
 def open_maker(options: dict[str, Any]) -> EngineMaker:
     """``options["settings"]``: every setting by name."""
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in options["settings"].items()}
-    return EngineMaker(Settings(**settings))
+    return EngineMaker(Settings(**plain(options["settings"])))

@@ -2,22 +2,27 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from modules.core import settings as settings_file
-from modules.core.events import GalleryChanged
+from modules.core.errors import ExtensionFailed, WorkbenchError
+from modules.core.events import GalleryChanged, Warned
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.jobs.bus import Bus
 from modules.jobs.collect import Collector
 from modules.jobs.conductor import Conductor
 from modules.jobs.estimates import Estimates
+from modules.jobs.extensions import extensions, switch
 from modules.jobs.journal import Journal
 from modules.jobs.ledger import Ledger
 from modules.jobs.local import BOUNDS, LocalEngine
-from modules.jobs.lock import FolderLock
+from modules.jobs.lock import PLACE, FolderLock
 from modules.jobs.queue import Queue
+from modules.library.blobs import Blobs
+from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
 
@@ -41,13 +46,18 @@ class Studio:
         self.queue = Queue(self._journal, self.bus)
         self.gallery = Gallery(settings.data)
         self.outputs = Outputs(self.gallery, settings)
+        self.blobs = Blobs(settings.data / PLACE / "blobs")
+        self.checkpoints = Catalogue(settings, hashing=True)
+        self.extensions = extensions(settings)
         self.engine = LocalEngine(
             maker, options, kind=settings.engine, bounds=BOUNDS, log=settings.data / "logs" / "engine.log"
         )
         ledger = Ledger(self._journal, self.queue)
         self._estimates = Estimates(self._journal)
-        collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish)
-        self._conductor = Conductor(self.queue, ledger, self.bus, self.engine, collector, self._estimates)
+        collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish, self._complete)
+        self._conductor = Conductor(
+            self.queue, ledger, self.bus, self.engine, collector, self._estimates, self._preferences
+        )
         self.queue.estimate_by(self.estimate)
         self.gallery.on_change = self._gallery_changed
 
@@ -71,7 +81,16 @@ class Studio:
         with self._changing:
             self._settings = settings_file.save(self._settings, changes)
             self.outputs.settings = self._settings
+            self.checkpoints.settings = self._settings
+            switch(self.extensions, self._settings.extensions_off)
         return self._settings
+
+    def extension_failed(self, failure: ExtensionFailed) -> None:
+        """Tell the page; one that fails several times in a row is switched off."""
+        with suppress(WorkbenchError):
+            self.bus.publish(Warned(code=failure.code, message=failure.message, hint=failure.hint, facts=failure.facts))
+            if self.extensions.count_failure(failure.name):
+                self.change_settings({"extensions_off": self.extensions.names_off()})
 
     def estimate(self, request: GenerationRequest, pictures: int | None = None) -> float | None:
         """How many seconds this request may take once it runs; None until something like it was made here."""
@@ -88,9 +107,22 @@ class Studio:
     def close(self) -> None:
         """Stop, keep everything, let the folder go; repeated, it does nothing."""
         self._conductor.close()
+        self.checkpoints.close()
         self.gallery.close()
         self._journal.close()
         self._lock.release()
+
+    def _preferences(self) -> dict[str, Any]:
+        """The settings that the engine minds, as of now."""
+        now = self._settings
+        return {"previews": now.previews, "checkpoint": now.checkpoint, "extensions_off": now.extensions_off}
+
+    def _complete(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """The model's hash, when it was not known yet where the picture was made."""
+        if facts.get("model") and not facts.get("sha256") and not facts.get("model_changed"):
+            with suppress(WorkbenchError):
+                facts["sha256"] = self.checkpoints.find(str(facts["model"])).sha256
+        return facts
 
     def _gallery_changed(self, change: Any, images: tuple[str, ...]) -> None:
         self.bus.publish(GalleryChanged(change=change, images=images))

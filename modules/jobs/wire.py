@@ -1,8 +1,9 @@
 """What the program and the engine say to each other: msgpack of plain dicts; nothing that could run code."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import Any, cast
 
-import msgpack
+import msgpack  # pyright: ignore[reportMissingTypeStubs]
 
 from modules.core import limits
 from modules.core.events import from_data
@@ -13,7 +14,7 @@ FRAME_BYTES = 3 * limits.IMAGE_PIXELS + limits.MIB
 
 def run(task: Task) -> bytes:
     """Tell the engine to make a job."""
-    return pack({"do": "run", "job": task.job, "request": task.request, "pictures": task.pictures, "made": task.made})
+    return pack({"do": "run", **asdict(task)})
 
 
 def order(verb: str, job: str = "") -> bytes:
@@ -23,23 +24,25 @@ def order(verb: str, job: str = "") -> bytes:
 
 def pack(message: dict[str, Any]) -> bytes:
     """One frame."""
-    return msgpack.packb(message)
+    return cast(bytes, msgpack.packb(message))  # pyright: ignore[reportUnknownMemberType]
 
 
 def unpack(frame: bytes) -> dict[str, Any]:
     """The dict of one frame; raises ValueError for anything else."""
     try:
-        message = msgpack.unpackb(frame, max_bin_len=FRAME_BYTES)
+        message = cast(object, msgpack.unpackb(frame, max_bin_len=FRAME_BYTES))  # pyright: ignore[reportUnknownMemberType]
     except Exception as problem:  # msgpack has a dozen kinds of it
         raise ValueError(f"a frame that is no message: {problem}") from None
     if not isinstance(message, dict):
         raise ValueError("a frame that is no dict")
-    return message
+    return cast(dict[str, Any], message)
 
 
 def task(message: dict[str, Any]) -> Task:
     """The job of a "run" message."""
-    return Task(message["job"], message["request"], tuple(message["pictures"]), tuple(message["made"]))
+    return Task(
+        message["job"], message["request"], tuple(message["pictures"]), tuple(message["made"]), message["settings"]
+    )
 
 
 def said(message: dict[str, Any]) -> Said | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from modules.core import limits
 from modules.core.errors import Cancelled, OutOfMemory, WorkbenchError
-from modules.core.events import AnyEvent, EngineChanged, PhaseChanged, StepFinished
+from modules.core.events import AnyEvent, EngineChanged, ImageMade, PhaseChanged, StepFinished
 from modules.jobs import wire
 from modules.jobs.engine import Task
 
@@ -47,11 +47,17 @@ class WorkerJob:
         """Say something about this job."""
         if isinstance(event, PhaseChanged | StepFinished):
             self._picture = event.picture
+        elif isinstance(event, ImageMade):
+            self._picture = None  # made is made: it can be skipped no more
         self._send({"is": "event", **event.model_copy(update={"job": self.id}).model_dump()})
 
     def check(self) -> None:
-        """Raises Cancelled when the job, or the picture being made, is to be left."""
-        if self._stopped.is_set() or self._picture in self._skipped:
+        """Raises Cancelled when the job, or (once) when the picture being made, is to be left."""
+        picture = self._picture
+        if picture is not None and picture in self._skipped:
+            self._picture = None  # what is asked next belongs to the next picture
+            raise Cancelled
+        if self._stopped.is_set():
             raise Cancelled
 
     def is_skipped(self, picture: int) -> bool:

@@ -76,9 +76,7 @@ class FakeMaker:
         self.wait(job, words)
         if "warn" in words:
             job.emit(Warned(code="vae_fp32", message="Decoded again in 32 bit.", picture=picture))
-        job.emit(
-            ImageMade(picture=picture, seed=seed, width=width, height=height, pixels=pixels(seed, width, height))
-        )
+        job.emit(ImageMade(picture=picture, seed=seed, width=width, height=height, pixels=pixels(seed, width, height)))
 
     def wait(self, job: WorkerJob, words: dict[str, str]) -> None:
         if "hang" in words and hasattr(signal, "SIGSTOP"):
