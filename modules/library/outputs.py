@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import struct
@@ -83,7 +84,7 @@ class Outputs:
         image = _image(pixels, width, height)
         self._find_disk()
         now = time.time()
-        told = {**facts, "elapsed_s": round(elapsed_s, 3)}
+        told = {**{name: _as_json(fact) for name, fact in facts.items()}, "elapsed_s": round(elapsed_s, 3)}
         record = {
             "request": request.model_dump(mode="json"), "seed": seed, "picture": picture, "job": job,
             "created_at": now, "facts": told, "parents": [list(pair) for pair in parents],
@@ -197,6 +198,15 @@ class Outputs:
                 )
             ]
         return []
+
+
+def _as_json(fact: Any) -> Any:
+    """A fact that JSON can hold as it is, any other as text: an extension's odd value must not cost the metadata."""
+    try:
+        json.dumps(fact, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(fact)
+    return fact
 
 
 def _without_settings(why: str) -> WorkbenchError:

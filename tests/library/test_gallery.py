@@ -1,4 +1,4 @@
-"""The gallery: what is saved is found, paged, searched, trashed, and agrees with the files whatever happened to them."""
+"""The gallery: what is saved is found, paged, searched, trashed, and agrees with the files again."""
 
 import json
 import os
@@ -88,9 +88,10 @@ def test_pages_walk_all_pictures_newest_first_without_gap_or_repeat(gallery, out
     ("query", "found"),
     [
         ("", 3), ("apple", 2), ("APPLE", 2), ("ppl", 2), ("red apple", 1), ('"red apple"', 1), ('"apple red"', 0),
-        ("apple red", 1), ("苹果", 1), ("红", 1), ("红苹果", 1), ("é", 1), ("CAFÉ", 1), ("100%", 1), ("a_b", 1), ("_", 1),
-        ("%", 1), ('"', 3), ("seed", 0), ("Euler", 1), ("starter", 3), ("48x32", 0), ("512x512", 3), ("4242", 1),
-        ("'; DROP TABLE pictures; --", 0), ("apple OR pear", 0), ("NEAR(", 0), ("👩‍🚀", 1), ("*", 0), ("apple*", 0),
+        ("apple red", 1), ("苹果", 1), ("红", 1), ("红苹果", 1), ("é", 1), ("CAFÉ", 1), ("100%", 1), ("a_b", 1),
+        ("_", 1), ("%", 1), ('"', 3), ("seed", 0), ("Euler", 1), ("starter", 3), ("48x32", 0), ("512x512", 3),
+        ("4242", 1), ("'; DROP TABLE pictures; --", 0), ("apple OR pear", 0), ("NEAR(", 0),
+        ("👩‍🚀", 1), ("*", 0), ("apple*", 0),
     ],
 )  # fmt: skip
 def test_search(gallery, outputs, query, found):
