@@ -55,8 +55,7 @@ def train_preview(
         schedule.step()
         total += loss.item()
         if (step + 1) % 200 == 0:
-            report(
-                f"preview {step + 1}/{steps} error {total / 200:.4f} {(time.monotonic() - began) / (step + 1):.3f} s/step"
-            )
+            line = f"preview {step + 1}/{steps} error {total / 200:.4f}"
+            report(f"{line} {(time.monotonic() - began) / (step + 1):.3f} s/step")
             total = 0.0
     return decoder.eval().requires_grad_(False)

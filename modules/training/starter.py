@@ -148,18 +148,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels, a multiple of 64")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of the UNet's training, over all parts")
     parser.add_argument("--vae-steps", type=int, default=1400)
-    parser.add_argument("--text-steps", type=int, default=1600)
+    parser.add_argument("--text-steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument(
         "--text-rate", type=float, default=0.0, help="learning rate of the text encoder beside the UNet"
     )
-    parser.add_argument("--whole", action="store_true", help="train the finest self-attention too (for GPUs)")
+    parser.add_argument("--whole", action="store_true", help="train the finest attention too (for GPUs)")
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--checkpoint", type=Path, default=Path("models/Stable-diffusion/atelier-starter.safetensors"))
     parser.add_argument("--preview", type=Path, default=Path("models/preview/atelier-starter.safetensors"))
     given = parser.parse_args(arguments)
-    recipe = Recipe(given.minutes, given.batch, given.rate, given.text_rate, is_lean=not given.whole)
+    recipe = Recipe(given.minutes, given.batch, given.rate, given.text_rate, is_thin=not given.whole)
     run = Run(given.folder, given.device, given.size, given.vae_steps, given.text_steps, recipe)
     make(run, given.checkpoint, given.preview)
 
@@ -177,7 +177,7 @@ def make(run: Run, checkpoint: Path, preview: Path) -> None:
         decoder = train_preview(latents, pictures, steps=1500, device=run.device, report=say)
         save_preview_decoder(preview, decoder, {"modelspec.title": "Atelier Starter preview"})
     torch.manual_seed(SEED)
-    start_quiet(networks.unet, run.recipe.is_lean)
+    start_quiet(networks.unet)
 
     def look(_: object) -> None:
         sheet(networks, run.folder / "sheet.png", run.device, run.size)
