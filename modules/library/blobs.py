@@ -127,10 +127,10 @@ def _check(file: BinaryIO) -> None:
     if kind is None:
         raise picturefile.unsupported()
     file.seek(0)
-    picturefile.size_of(file, READABLE)
-    file.seek(0)
     if kind in ("image/png", "image/jpeg", "image/webp") and not picturefile.is_whole(file):
         raise picturefile.damaged()
+    file.seek(0)
+    picturefile.size_of(file, READABLE)
 
 
 def _place(folder: Path, sha256: str) -> Path:

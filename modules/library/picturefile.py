@@ -77,7 +77,7 @@ def look(path: Path) -> Found:
         with path.open("rb") as file:
             whole = is_whole(file)
             file.seek(0)
-            with Image.open(file, formats=tuple(PILLOW.values())) as image:
+            with _open(file, tuple(PILLOW.values())) as image:
                 infotext, record = _metadata(image)
                 return Found(image.width, image.height, whole, infotext, record)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError, UnidentifiedImageError):
@@ -93,7 +93,10 @@ def decode(source: Path | bytes, formats: tuple[str, ...] = tuple(PILLOW.values(
     with _explained(), _open(source, formats) as image:
         _refuse_too_large(image)
         image.load()
-        return _as_srgb(_eight_bit(ImageOps.exif_transpose(image)))
+        made = _as_srgb(_eight_bit(ImageOps.exif_transpose(image)))
+    made.info = {}
+    made.getexif().clear()
+    return made
 
 
 def size_of(file: BinaryIO, formats: tuple[str, ...]) -> tuple[int, int]:
