@@ -1,0 +1,154 @@
+"""What the page's hidden buttons do: save the draft, send a request to the queue, and fill the form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modules.core import strictjson
+from modules.core.errors import WorkbenchError
+from modules.core.events import FormAnswered
+from modules.families.base import Defaults
+from modules.webui import forms
+from modules.webui.controls import Form
+
+if TYPE_CHECKING:
+    from modules.jobs.studio import Studio
+    from modules.webui.models import Models
+
+WORKSPACE_CHARACTERS = 64
+CLIENT = "page"
+
+
+class Calls:
+    """The answers of one build of the page.
+
+    Each call gets the workspace, a note (JSON from the page's modules, with a ``token`` that comes back in the answer
+    so that the page knows which press was answered), and every control's value in the form's order.
+    """
+
+    def __init__(self, form: Form, studio: Studio, drafts: forms.Drafts, models: Models) -> None:
+        self._form = form
+        self._studio = studio
+        self._drafts = drafts
+        self._models = models
+
+    def save(self, workspace: str, note: str, *given: Any) -> None:
+        """Keep the draft, and say what a press of Generate would cost or stumble over."""
+        values = self._named(given)
+        self._drafts.save(_workspace(workspace), values)
+        self._answer(workspace, note, {"saved": True, **self._outlook(values)})
+
+    def generate(self, workspace: str, note: str, *given: Any) -> None:
+        """Queue the request at the end."""
+        self._submit(workspace, note, self._named(given), priority=0)
+
+    def front(self, workspace: str, note: str, *given: Any) -> None:
+        """Queue the request in front of all others."""
+        self._submit(workspace, note, self._named(given), priority=1)
+
+    def apply(self, workspace: str, note: str, *given: Any) -> list[dict[str, Any]]:
+        """Change the form as the note says; returns one update a control.
+
+        The note's ``set`` holds values by name, ``reset`` a fold's name, ``picture`` a picture's id whose settings are
+        taken (``only`` names some of them), and ``generate`` asks to queue the result at once.
+        """
+        before = self._named(given)
+        try:
+            wish = strictjson.loads(note or "{}")
+            after = self._changed(before, wish)
+        except WorkbenchError as problem:
+            self._answer(workspace, note, {}, problem)
+            return [_update() for _ in given]
+        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        self._drafts.save(_workspace(workspace), after)
+        if wish.get("generate"):
+            self._submit(workspace, note, after, priority=0, values=changed)
+        else:
+            self._answer(workspace, note, {"values": changed, **self._outlook(after)})
+        return [
+            _update(value=changed[row.name]) if row.name in changed else _update() for row in self._form.controls
+        ]
+
+    def _named(self, given: tuple[Any, ...]) -> forms.Values:
+        return dict(zip((row.name for row in self._form.controls), given, strict=True))
+
+    def _changed(self, before: forms.Values, wish: Mapping[str, Any]) -> forms.Values:
+        old = self._models.defaults(before["checkpoint"])
+        patch = dict(wish.get("set") or {})
+        if wish.get("picture"):
+            patch = {**self._settings_of(wish["picture"], wish.get("only")), **patch}
+        new = self._models.defaults(patch.get("checkpoint", before["checkpoint"]))
+        if wish.get("reset"):
+            patch = {**self._fresh_fold(wish["reset"], before, new), **patch}
+        return forms.change(before, patch, old, new, self._form)
+
+    def _settings_of(self, picture_id: str, only: list[str] | None) -> forms.Values:
+        picture = self._studio.gallery.get(picture_id)
+        if picture.request is None:
+            raise WorkbenchError("This picture carries no settings.", "", code="no_settings", status=422)
+        defaults = self._models.defaults(picture.request.model.checkpoint)
+        values = forms.values_of(picture.request, self._form, defaults)
+        values |= {"seed": str(picture.seed), "count": 1}
+        values.pop("shape"), values.pop("quality")  # they follow from size and steps
+        return {name: value for name, value in values.items() if only is None or name in only}
+
+    def _fresh_fold(self, fold: str, before: forms.Values, defaults: Defaults) -> forms.Values:
+        fresh = forms.start(self._form, defaults, before["prompt"])
+        return {row.name: fresh[row.name] for row in self._form.controls if row.fold == fold}
+
+    def _submit(
+        self, workspace: str, note: str, values: forms.Values, *, priority: int, **said: Any
+    ) -> None:
+        try:
+            request = forms.request_of(values, self._form)
+            self._models.refuse(request)
+            job = self._studio.queue.submit(
+                request, client=CLIENT, workspace=_workspace(workspace), priority=priority
+            )
+        except WorkbenchError as problem:
+            self._answer(workspace, note, said, problem)
+            return
+        self._drafts.save(_workspace(workspace), values)
+        self._answer(workspace, note, {**said, "seed": request.seed}, accepted=job.id)
+
+    def _outlook(self, values: forms.Values) -> dict[str, Any]:
+        """Problems and the estimate of the request as the form stands, for the page to show before any press."""
+        try:
+            request = forms.request_of(values, self._form)
+        except WorkbenchError as problem:
+            return {"problems": [problem.as_dict()], "estimate_s": None}
+        return self._models.outlook(request)
+
+    def _answer(
+        self,
+        workspace: str,
+        note: str,
+        values: Mapping[str, Any],
+        problem: WorkbenchError | None = None,
+        accepted: str | None = None,
+    ) -> None:
+        self._studio.bus.publish(
+            FormAnswered(
+                workspace=_workspace(workspace),
+                error=problem.as_dict() if problem else None,
+                values={**values, "token": _token(note)},
+                accepted=accepted,
+            )
+        )
+
+
+def _workspace(text: Any) -> str:
+    return str(text or "")[:WORKSPACE_CHARACTERS]
+
+
+def _token(note: str) -> str:
+    try:
+        return str(strictjson.loads(note or "{}").get("token", ""))[:WORKSPACE_CHARACTERS]
+    except (WorkbenchError, AttributeError):
+        return ""
+
+
+def _update(**value: Any) -> dict[str, Any]:
+    """Gradio's wire form of "set the value", and without one of "leave it alone"."""
+    return {"__type__": "update", **value}

@@ -1,0 +1,200 @@
+"""The form as one table: a row a control; page, form, stored drafts, infotext and documentation read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from modules.core import limits
+from modules.core.sampling import SAMPLERS, SCHEDULES
+
+if TYPE_CHECKING:
+    from modules.extend.loader import Found
+
+Kind = Literal["text", "number", "slider", "choice", "segments", "toggle", "hidden"]
+Face = Literal["simple", "pro"]
+
+TABS = ("create", "gallery", "models", "extensions", "settings")
+SHAPES: dict[str, tuple[int, int]] = {
+    "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "3:2": (3, 2), "2:3": (2, 3), "16:9": (16, 9)
+}  # fmt: skip
+QUALITIES = ("draft", "good", "best")
+RANDOM_SEED = -1  # as A1111 writes it
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control of the form.
+
+    ``name`` is the value's key in a draft; ``field`` its path inside GenerationRequest ("" where the form alone knows
+    it); ``elem_id`` is A1111's where A1111 has the control; ``face`` "simple" controls are always shown; ``fold`` ""
+    stands open in the column; ``words`` is the key of its label ("<words>.label", ".hint", ".placeholder");
+    ``a1111`` is its name in infotext. Extensions' rows carry their own ``label`` and ``info`` by language instead.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    elem_id: str
+    order: int
+    field: str = ""
+    face: Face = "pro"
+    fold: str = ""
+    a1111: str = ""
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+    lines: tuple[int, int] = (1, 1)
+    pair: bool = False  # stands beside the next one
+    translated: bool = False  # the choices are keys of words, not names
+    label: tuple[tuple[str, str], ...] = ()  # (language, text) of an extension's field
+    info: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        return f"control.{self.name}"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A group of controls behind one line; ``toggle`` names the control that switches it on, if it has one."""
+
+    name: str
+    toggle: str = ""
+    title: tuple[tuple[str, str], ...] = ()  # (language, text) of an extension's fold
+
+
+FOLDS: tuple[Fold, ...] = (
+    Fold("sampling"),
+    Fold("size"),
+    Fold("hires", toggle="hires"),
+    Fold("compatibility"),
+)
+
+_steps, _cfg = limits.STEPS, limits.CFG_SCALE
+
+CONTROLS: tuple[Control, ...] = (
+    Control("face", "segments", "simple", "atelier_face", 0, face="simple", choices=("simple", "pro"), translated=True),
+    Control("prompt", "text", "", "txt2img_prompt", 10, "prompt", "simple", a1111="Prompt", lines=(4, 12)),
+    Control(
+        "negative_prompt", "text", "", "txt2img_neg_prompt", 20, "negative_prompt", a1111="Negative prompt", lines=(1, 6)
+    ),
+    Control("shape", "segments", "1:1", "atelier_shape", 30, face="simple", choices=tuple(SHAPES)),
+    Control("quality", "segments", "good", "atelier_quality", 40, face="simple", choices=QUALITIES, translated=True),
+    Control(
+        "seed", "text", "", "txt2img_seed", 50, "seed", a1111="Seed", pair=True
+    ),  # text: "" is random and says so as its placeholder
+    Control("count", "number", 1, "txt2img_batch_count", 60, "count", "simple", low=1, high=8, step=1),
+    Control("checkpoint", "hidden", "", "setting_sd_model_checkpoint", 70, "model.checkpoint", "simple", a1111="Model"),
+    Control(
+        "sampler", "choice", "DPM++ 2M", "txt2img_sampling", 110, "sampling.sampler", fold="sampling",
+        a1111="Sampler", choices=tuple(row.name for row in SAMPLERS), pair=True,
+    ),
+    Control(
+        "schedule", "choice", "Automatic", "txt2img_scheduler", 120, "sampling.schedule", fold="sampling",
+        a1111="Schedule type", choices=tuple(row.name for row in SCHEDULES),
+    ),
+    Control(
+        "steps", "slider", 20, "txt2img_steps", 130, "sampling.steps", fold="sampling",
+        a1111="Steps", low=_steps[0], high=_steps[1], step=1,
+    ),
+    Control(
+        "cfg_scale", "slider", 7.0, "txt2img_cfg_scale", 140, "sampling.cfg_scale", fold="sampling",
+        a1111="CFG scale", low=_cfg[0], high=_cfg[1], step=0.5,
+    ),
+    Control(
+        "width", "number", 512, "txt2img_width", 210, "size.width", fold="size",
+        a1111="Size", low=limits.SIDE[0], high=limits.SIDE[1], step=8, pair=True,
+    ),
+    Control(
+        "height", "number", 512, "txt2img_height", 220, "size.height", fold="size",
+        a1111="Size", low=limits.SIDE[0], high=limits.SIDE[1], step=8,
+    ),
+    Control("hires", "toggle", False, "txt2img_enable_hr", 310, "hires", fold="hires"),
+    Control(
+        "hires_scale", "slider", 2.0, "txt2img_hr_scale", 320, "hires.scale", fold="hires",
+        a1111="Hires upscale", low=limits.HIRES_SCALE[0], high=limits.HIRES_SCALE[1], step=0.05,
+    ),
+    Control(
+        "hires_steps", "slider", 0, "txt2img_hires_steps", 330, "hires.steps", fold="hires",
+        a1111="Hires steps", low=0, high=_steps[1], step=1,
+    ),
+    Control(
+        "hires_denoise", "slider", 0.7, "txt2img_denoising_strength", 340, "hires.denoise_strength", fold="hires",
+        a1111="Denoising strength", low=0.0, high=1.0, step=0.01,
+    ),
+    Control(
+        "clip_skip", "slider", 1, "setting_CLIP_stop_at_last_layers", 410, "clip_skip", fold="compatibility",
+        a1111="Clip skip", low=limits.CLIP_SKIP[0], high=limits.CLIP_SKIP[1], step=1,
+    ),
+    Control(
+        "noise", "choice", "nv", "setting_randn_source", 420, "noise", fold="compatibility",
+        a1111="RNG", choices=("nv", "cpu", "gpu"), translated=True,
+    ),
+    Control("a1111", "toggle", False, "atelier_compat_a1111", 430, "compat", fold="compatibility"),
+)  # fmt: skip
+
+
+def extension_name(extension: str) -> str:
+    """The draft's key of an extension's switch; its fields are "<this>.<field>"."""
+    return f"extensions.{extension}"
+
+
+def for_extensions(found: Iterable[Found]) -> tuple[tuple[Fold, ...], tuple[Control, ...]]:
+    """The folds and controls of the active extensions that act on pictures: a switch, then the fields."""
+    folds, rows = [], []
+    order = 1_000
+    for extension in found:
+        if not extension.acts_on_pictures():
+            continue
+        switch = extension_name(extension.name)
+        folds.append(Fold(switch, toggle=switch, title=_translations(extension, "title", extension.title)))
+        order += 10
+        rows.append(Control(switch, "toggle", False, f"extension_{extension.name}", order, fold=switch))
+        for field in extension.controls():
+            order += 10
+            rows.append(
+                Control(
+                    f"{switch}.{field.name}",
+                    field.kind,
+                    field.default,
+                    f"extension_{extension.name}_{field.name}",
+                    order,
+                    fold=switch,
+                    low=field.low,
+                    high=field.high,
+                    step=field.step or (1 if isinstance(field.default, int) else 0.01),
+                    choices=field.choices,
+                    label=_translations(extension, field.name, field.label),
+                    info=_translations(extension, f"{field.name}.help", field.help),
+                )
+            )
+    return tuple(folds), tuple(rows)
+
+
+def _translations(extension: Found, key: str, english: str) -> tuple[tuple[str, str], ...]:
+    words = extension.kind.words if extension.kind else {}
+    return (("en", english), *((language, said[key]) for language, said in words.items() if key in said))
+
+
+@dataclass(frozen=True)
+class Form:
+    """The table of one build of the page: the program's rows and those of its active extensions, in order."""
+
+    controls: tuple[Control, ...]
+    folds: tuple[Fold, ...]
+
+    @classmethod
+    def build(cls, found: Iterable[Found] = ()) -> Form:
+        folds, rows = for_extensions(found)
+        ordered = sorted((*CONTROLS, *rows), key=lambda row: row.order)
+        return cls(tuple(ordered), (*FOLDS, *folds))
+
+    def defaults(self) -> dict[str, Any]:
+        return {row.name: row.default for row in self.controls}
+
+    def named(self, name: str) -> Control:
+        """The row of that name; raises KeyError."""
+        return next(row for row in self.controls if row.name == name)

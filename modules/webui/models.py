@@ -1,0 +1,48 @@
+"""What the form needs to know about checkpoints: their defaults, whether a request would run, and what it would cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from modules.core.errors import WorkbenchError
+from modules.core.geometry import Size
+from modules.core.request import GenerationRequest
+from modules.families.base import FAMILIES, Defaults
+from modules.planning.check import check
+
+if TYPE_CHECKING:
+    from modules.jobs.studio import Studio
+
+UNKNOWN = Defaults(
+    size=Size(width=512, height=512), steps={"draft": 12, "good": 20, "best": 28}, cfg_scale=7.0, sampler="DPM++ 2M"
+)
+
+
+class Models:
+    """The library's checkpoints as the form sees them."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def defaults(self, name: str) -> Defaults:
+        """The defaults of a checkpoint ("" is the program's own): its family's, at the size its file recommends."""
+        try:
+            found = self._studio.checkpoints.find(name or "")
+        except WorkbenchError:
+            return UNKNOWN
+        family = next((family for family in FAMILIES if family.name == found.family), None)
+        if family is None:
+            return UNKNOWN
+        return replace(family.defaults, size=found.size) if found.size else family.defaults
+
+    def refuse(self, request: GenerationRequest) -> None:
+        """Raise the first thing that stands in the way of this request, naming its field."""
+        for problem in check(request, self._studio.checkpoints):
+            raise problem.as_error()
+        self._studio.extensions.make(request.extensions)
+
+    def outlook(self, request: GenerationRequest) -> dict[str, Any]:
+        """Problems of the request, and how many seconds it may take (None while nothing is learnt)."""
+        problems = [problem.model_dump(mode="json") for problem in check(request, self._studio.checkpoints)]
+        return {"problems": problems, "estimate_s": None if problems else self._studio.estimate(request)}

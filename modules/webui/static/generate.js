@@ -1,0 +1,97 @@
+// The Generate bar: the button that queues, its estimate, Stop beside it, and what a press was answered.
+import { post } from "./api.js";
+import { boot, estimate, say } from "./boot.js";
+import { announce, h } from "./dom.js";
+import { controls, element, generate, isOld, onForm, onOutlook } from "./form.js";
+import { on } from "./live.js";
+import { pageIsOld, sentence } from "./messages.js";
+import { notice } from "./notices.js";
+import { showJob } from "./stage.js";
+import { apply } from "./form.js";
+import { change, job, now, onChange } from "./store.js";
+
+let button = null;
+let stop = null;
+
+export function start() {
+  button = document.getElementById("txt2img_generate");
+  button.addEventListener("click", () => press());
+  stop = h("button", { id: "stop", type: "button", class: "stop", hidden: true, onclick: stopOwn }, say("generate.stop"));
+  button.after(stop);
+  onOutlook(({ estimate_s }) => {
+    button.textContent = estimate_s ? say("generate.about", { time: estimate(estimate_s) }) : say("generate.label");
+  });
+  onForm(clearErrors);
+  on("form", (event) => event.workspace === boot.workspace && event.accepted && accepted(event.accepted));
+  onChange((state) => {
+    const own = ownRunning(state);
+    stop.hidden = !own;
+  });
+}
+
+export function ownRunning(state = now()) {
+  return state.running && job(state.running.job).workspace === boot.workspace ? state.running.job : null;
+}
+
+export function stopOwn() {
+  const own = ownRunning();
+  if (own) post(`jobs/${own}/cancel`);
+  return Boolean(own);
+}
+
+export async function press(front = false) {
+  let answer;
+  try {
+    answer = await generate(front);
+  } catch {
+    if (await isOld()) pageIsOld();
+    else notice("not_sent", say("notice.not_sent"), { kind: "err", forMs: 8000 });
+    return;
+  }
+  if (answer.error) showError(answer.error);
+  else {
+    clearErrors();
+    announce(say("announce.queued"));
+  }
+}
+
+function accepted(id) {
+  const state = now();
+  const showing = state.view.kind === "job" ? job(state.view.job) : null;
+  const busy = showing && showing.state === "running" && showing.workspace === boot.workspace && state.following;
+  change({ following: true });
+  if (!busy) showJob(id);
+}
+
+// An error is told beside its field; one without a field as a message.
+export function showError(problem) {
+  const row = controls.find((candidate) => problem.field && candidate.field === problem.field)
+    ?? controls.find((candidate) => problem.field && candidate.name === problem.field);
+  const host = row && row.kind !== "hidden" && element(row.name);
+  if (!host) {
+    notice("error", sentence(problem), { kind: "err" });
+    return;
+  }
+  clearErrors();
+  const nearest = problem.facts?.nearest;
+  host.classList.add("bad");
+  host.append(
+    h(
+      "p",
+      { class: "error", role: "alert" },
+      sentence(problem),
+      nearest !== undefined && nearest !== "" &&
+        h(
+          "button",
+          { class: "link", type: "button", onclick: () => (clearErrors(), apply({ set: { [row.name]: nearest } })) },
+          say("notice.use_value", { nearest }),
+        ),
+    ),
+  );
+  host.scrollIntoView({ block: "nearest" });
+}
+
+function clearErrors() {
+  for (const line of document.querySelectorAll("#controls .error")) line.remove();
+  for (const host of document.querySelectorAll("#controls .bad")) host.classList.remove("bad");
+}

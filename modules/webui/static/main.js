@@ -1,0 +1,90 @@
+// Starts every module once Gradio's form is there, and decides what the stage shows first.
+import { boot, say } from "./boot.js";
+import * as beside from "./beside.js";
+import * as column from "./column.js";
+import { announce, appears } from "./dom.js";
+import * as extensions from "./extensions.js";
+import * as folds from "./folds.js";
+import * as form from "./form.js";
+import * as gallery from "./gallery.js";
+import * as generate from "./generate.js";
+import * as header from "./header.js";
+import * as keys from "./keys.js";
+import * as live from "./live.js";
+import * as messages from "./messages.js";
+import * as models from "./models.js";
+import * as picker from "./picker.js";
+import * as rail from "./rail.js";
+import * as segments from "./segments.js";
+import * as settings from "./settings.js";
+import * as stage from "./stage.js";
+import { change, job, now } from "./store.js";
+import * as tabs from "./tabs.js";
+import * as verbs from "./verbs.js";
+
+header.start();
+const streaming = live.start(); // the present is asked for while Gradio still draws
+follow();
+const controls = await appears("#controls");
+await appears("#txt2img_prompt textarea");
+await appears("#txt2img_generate");
+document.getElementById("skeleton").remove();
+tabs.start();
+column.start();
+segments.start(controls);
+folds.start();
+beside.start(controls);
+form.watch(controls);
+generate.start();
+keys.start();
+for (const part of [stage, verbs, rail, picker, gallery, models, extensions, settings]) part.start();
+await streaming;
+await rail.loadRecent();
+decideView();
+
+// What the stage shows when the page opens: the job that runs, what ended last, or the first start.
+function decideView() {
+  const { running, waiting, recent, view } = now();
+  if (view.kind !== "empty") return;
+  const own = (id) => job(id).workspace === boot.workspace;
+  const mine = running && own(running.job) ? running.job : waiting.first.find((summary) => own(summary.id))?.id;
+  if (mine) stage.showJob(mine);
+  else if (recent.length) change({ view: { kind: "picture", picture: recent[0] } });
+  else change({ view: { kind: "first" } });
+}
+
+// Single events that others than the store care about.
+function follow() {
+  live.on("started", (event) => {
+    const known = job(event.job);
+    if (known.workspace === boot.workspace && now().following) stage.showJob(event.job);
+  });
+  live.on("image", async (event) => {
+    const known = await live.know(event.job);
+    const { prompt, count } = known.summary;
+    rail.add({ id: event.image, prompt, seed: event.seed, width: event.width, height: event.height, job: event.job, fresh: true });
+    if (known.workspace !== boot.workspace) return;
+    const done = known.images.size;
+    announce(count > 1 ? say("announce.finished", { k: done, n: count }) : say("announce.finished_one"));
+  });
+  live.on("cancelled", (event) => {
+    if (job(event.job).workspace !== boot.workspace) return;
+    announce(say("announce.stopped"));
+    if (event.count > 0 && now().view.job === event.job) messages.stopped(event);
+  });
+  live.on("retried", messages.retried);
+  live.on("warned", messages.warn);
+  live.on("failed", (event) => {
+    const text = messages.sentence(event);
+    announce(text);
+    const seen = now().view.kind === "job" && now().view.job === event.job && event.done === 0;
+    if (!seen && job(event.job).workspace === boot.workspace) messages.failed(event);
+  });
+  live.on("gallery", (event) => {
+    if (event.change === "trashed") verbs.forget(event.images);
+    else rail.loadRecent();
+  });
+  live.on("page", (event) => event.build !== boot.build && messages.pageIsOld());
+  live.on("lost", messages.connection);
+  live.on("back", messages.connected);
+}

@@ -1,0 +1,67 @@
+// The checkpoints as the server knows them, and their cards in the picker and in the Models tab.
+import { get, post } from "./api.js";
+import { has, say } from "./boot.js";
+import { h } from "./dom.js";
+import { notice } from "./notices.js";
+import { picture } from "./picker.js";
+
+let models = [];
+
+export async function refresh(anew = false) {
+  if (anew) await post("models/refresh");
+  const told = await get("models");
+  models = told.models.map((model) => ({
+    ...model,
+    starter: Boolean(model.vocabulary),
+    family_title: has(`family.${model.family}`) ? say(`family.${model.family}`) : (model.family ?? say("models.unknown_family")),
+  }));
+  if (anew) notice("models", say("models.looked", { n: models.length }), { forMs: 2500 });
+  return models;
+}
+
+export function names() {
+  return {
+    // "" is the program's own choice: the first usable one, as the server lists it
+    find: (name) => models.find((model) => model.name === name) ?? (name ? null : models.find((model) => model.preferred) ?? models.find((model) => !model.problem)),
+  };
+}
+
+export function size(bytes) {
+  const mega = bytes / 1024 / 1024;
+  if (mega >= 1000) return say("models.size_gb", { n: (mega / 1024).toFixed(1) });
+  return say("models.size_mb", { n: mega < 1 ? mega.toFixed(2) : Math.round(mega) });
+}
+
+export function cards(query, { chosen, choose }) {
+  const wanted = query.trim().toLowerCase();
+  const found = models.filter((model) => `${model.title} ${model.name} ${model.family}`.toLowerCase().includes(wanted));
+  if (!models.length) return h("p", { class: "none" }, say("models.none"));
+  if (!found.length) return h("p", { class: "none" }, say("models.no_hit", { q: query }));
+  const current = names().find(chosen);
+  return found.map((model) => card(model, model === current, choose));
+}
+
+function card(model, isChosen, choose) {
+  const problem = model.problem && (model.problem.message || String(model.problem));
+  const facts = [model.family_title, size(model.size_bytes)].join(" · ");
+  return h(
+    "button",
+    {
+      class: `model-card ${isChosen ? "chosen" : ""} ${problem ? "dimmed" : ""}`,
+      type: "button",
+      "data-key": model.name,
+      "aria-pressed": String(isChosen),
+      "aria-disabled": problem ? "true" : null,
+      onclick: () => problem || choose(model),
+    },
+    picture(model),
+    h(
+      "span",
+      { class: "text" },
+      h("b", {}, model.title),
+      h("span", {}, facts),
+      isChosen && h("span", { class: "state" }, say("models.in_use")),
+      problem && h("span", { class: "problem" }, `${say("models.problem")}: ${problem}`),
+    ),
+  );
+}

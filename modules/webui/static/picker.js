@@ -1,0 +1,85 @@
+// The model row in the form, and the panel over the stage in which a model is chosen.
+import { say } from "./boot.js";
+import { appears, fill, h, icon } from "./dom.js";
+import { apply, onForm, values } from "./form.js";
+import { cards, names, refresh } from "./modellist.js";
+
+let row = null;
+let panel = null;
+let opener = null;
+
+export async function start() {
+  row = await appears("#model_row");
+  onForm((changed) => changed.includes("checkpoint") && drawRow());
+  await refresh();
+  drawRow();
+}
+
+function drawRow() {
+  const chosen = names().find(values.checkpoint);
+  const name = chosen ? chosen.title : values.checkpoint || say("control.checkpoint.none");
+  fill(
+    row,
+    h("span", { class: "row-label", id: "model_label" }, say("control.checkpoint.label")),
+    h(
+      "button",
+      { class: "model", type: "button", "data-key": "model", "aria-haspopup": "dialog", "aria-describedby": "model_label", onclick: open },
+      picture(chosen),
+      h("span", { class: "name" }, name),
+      h("span", { class: "family" }, chosen?.family ? chosen.family_title : ""),
+      icon("down"),
+    ),
+  );
+}
+
+export function picture(model) {
+  return h("span", { class: `thumb ${model?.starter ? "starter" : ""}`, "aria-hidden": "true" }, (model?.title || "?").slice(0, 1));
+}
+
+export async function open() {
+  if (panel) return;
+  opener = document.activeElement;
+  const search = h("input", {
+    type: "search", placeholder: say("models.search"), "aria-label": say("models.search"), oninput: () => list(),
+  });
+  const grid = h("div", { class: "models" });
+  const list = () => fill(grid, cards(search.value, { chosen: values.checkpoint, choose }));
+  panel = h(
+    "div",
+    { id: "panel", role: "dialog", "aria-modal": "true", "aria-label": say("models.title"), onkeydown: trap },
+    h(
+      "div",
+      { class: "top" },
+      search,
+      h("button", { type: "button", onclick: async () => (await refresh(true), list()) }, say("models.look_again")),
+      h("button", { class: "small", type: "button", "aria-label": say("models.close"), onclick: closePicker }, icon("close")),
+    ),
+    grid,
+  );
+  document.body.append(panel);
+  await refresh();
+  list();
+  search.focus();
+}
+
+function choose(model) {
+  apply({ set: { checkpoint: model.name } });
+  closePicker();
+}
+
+export function closePicker() {
+  if (!panel) return false;
+  panel.remove();
+  panel = null;
+  opener?.isConnected ? opener.focus() : row.querySelector("button")?.focus();
+  return true;
+}
+
+function trap(event) {
+  if (event.key !== "Tab") return;
+  const stops = [...panel.querySelectorAll("button:not([disabled]), input")];
+  const edge = event.shiftKey ? stops[0] : stops.at(-1);
+  if (document.activeElement !== edge) return;
+  event.preventDefault();
+  (event.shiftKey ? stops.at(-1) : stops[0]).focus();
+}
