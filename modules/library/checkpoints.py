@@ -244,7 +244,11 @@ class Catalogue:
             self._remember([hashed])
 
 
-def _walk(folder: Path, prefix: str, deeper: int) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
+    """(name, path) of the model files in a folder and, ``deeper`` levels, below; links are followed, never in circles."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -256,10 +260,10 @@ def _walk(folder: Path, prefix: str, deeper: int) -> Iterator[tuple[str, Path]]:
         stem, suffix = os.path.splitext(entry.name)
         if suffix.lower() in SUFFIXES and entry.is_file():
             name = prefix + stem
-            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+            if name.encode("utf-8", "ignore").decode() == name:  # else it has no name that a request could carry
                 yield name, Path(entry.path)
         elif deeper and entry.is_dir():
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", deeper - 1)
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", deeper - 1, (*above, real))
 
 
 def _recognise(name: str, path: Path, size_bytes: int, mtime_ns: int) -> Checkpoint:

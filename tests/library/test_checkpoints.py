@@ -1,0 +1,294 @@
+"""The catalogue: found as people keep them, recognised without opening weights, named, hashed, and never surprised."""
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+
+from modules.core.errors import ModelError
+from modules.core.settings import CHECKOUT, Settings
+from modules.library import checkpoints, header
+from modules.library.checkpoints import Catalogue
+
+ANALYTIC = {"analytic.spread": (1,), "analytic.delay_s": (1,)}
+
+
+def write(path, shapes=None, metadata=None, fill=0):
+    entries, end = {"__metadata__": metadata or {}}, 0
+    for name, shape in (ANALYTIC if shapes is None else shapes).items():
+        size = 4
+        for side in shape:
+            size *= side
+        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(entries).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes([fill]) * end)
+    return path
+
+
+@pytest.fixture
+def models(tmp_path):
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def open_catalogue(tmp_path, models):
+    opened = []
+
+    def open_it(*folders, hashing=False, **settings):
+        made = Catalogue(Settings(data_dir=str(tmp_path), **settings), folders or (models,), hashing=hashing)
+        opened.append(made)
+        return made
+
+    yield open_it
+    for one in opened:
+        one.close()
+
+
+def hashed(catalogue, name):
+    for _ in range(300):
+        found = catalogue.find(name)
+        if found.sha256:
+            return found
+        time.sleep(0.01)
+    return pytest.fail("no hash within 3 s")
+
+
+def names(catalogue):
+    return [checkpoint.name for checkpoint in catalogue.list()]
+
+
+def test_folders_as_people_have_them(models, open_catalogue):
+    write(models / "Stable-diffusion" / "photo.safetensors")
+    write(models / "Stable-diffusion" / "anime" / "deep" / "drawn.safetensors")
+    write(models / "checkpoints" / "comfy.SAFETENSORS")
+    write(models / "beside.safetensors")
+    write(models / "Lora" / "style.safetensors")
+    write(models / "VAE" / "vae.safetensors")
+    write(models / "Stable-diffusion" / ".hidden" / "no.safetensors")
+    (models / "Stable-diffusion" / "Put models here.txt").write_text("")
+    assert names(open_catalogue()) == ["anime/deep/drawn", "beside", "comfy", "photo"]
+
+
+def test_the_checkouts_own_models_are_a_second_source(tmp_path):
+    catalogue = Catalogue(Settings(data_dir=str(tmp_path), models_dir=str(tmp_path / "mine")))
+    assert catalogue.folders == (tmp_path / "mine", CHECKOUT / "models")
+    catalogue.close()
+    catalogue = Catalogue(Settings())
+    assert len(catalogue.folders) == 1
+    catalogue.close()
+
+
+def test_of_two_with_one_name_the_first_folder_counts(tmp_path, models, open_catalogue):
+    ours = write(models / "a.safetensors", fill=1)
+    write(tmp_path / "other" / "a.safetensors", fill=2)
+    write(tmp_path / "other" / "b.safetensors")
+    catalogue = open_catalogue(models, tmp_path / "other")
+    assert names(catalogue) == ["a", "b"]
+    assert catalogue.find("a").path == ours
+
+
+def test_problems_are_listed_and_raised_only_when_the_file_is_wanted(models, open_catalogue):
+    good = write(models / "good.safetensors")
+    (models / "cut.safetensors").write_bytes(good.read_bytes()[:-1])
+    (models / "empty.safetensors").write_bytes(b"")
+    (models / "page.safetensors").write_bytes(b"<!DOCTYPE html><html>Sign in to download</html>")
+    (models / "old.ckpt").write_bytes(b"PK\x03\x04")
+    write(models / "lora.safetensors", {"lora_up.weight": (2, 2)})
+    catalogue = open_catalogue()
+    problems = {one.name: one.problem.code for one in catalogue.list() if one.problem}
+    assert problems == {
+        "cut": "model_incomplete", "empty": "model_incomplete", "page": "model_too_large", "old": "unsafe_format",
+        "lora": "unknown_family",
+    }  # fmt: skip
+    for name, code in problems.items():
+        with pytest.raises(ModelError) as caught:
+            catalogue.find(name)
+        assert (caught.value.code, caught.value.field) == (code, "model.checkpoint")
+        assert name in caught.value.message
+        assert str(models) not in caught.value.message
+        assert caught.value.hint
+    assert catalogue.find("").name == "good"
+
+
+def test_find_by_every_name_that_people_paste(models, open_catalogue):
+    write(models / "Stable-diffusion" / "sub" / "Model V1.safetensors", fill=1)
+    write(models / "Stable-diffusion" / "other.safetensors", fill=2)
+    catalogue = open_catalogue(hashing=True)
+    found = hashed(catalogue, "other")
+    digest = hashlib.sha256(found.path.read_bytes()).hexdigest()
+    assert found.sha256 == digest
+    assert found.short_hash == digest[:10]
+    for text in (
+        "other",
+        "OTHER.safetensors",
+        f"other.safetensors [{digest[:10]}]",
+        digest,
+        digest[:10],
+        digest[:10].upper(),
+    ):
+        assert catalogue.find(text).name == "other"
+    for text in ("Model V1", "sub/Model V1", "sub\\model v1.safetensors"):
+        assert catalogue.find(text).name == "sub/Model V1"
+
+
+@pytest.mark.parametrize(
+    "wanted", ["othr", "nothing like it", "../other", "/etc/passwd", "\ud800", "x" * 1000, "deadbeef00"]
+)
+def test_an_unknown_name_gets_the_nearest(models, open_catalogue, wanted):
+    write(models / "other.safetensors")
+    with pytest.raises(ModelError) as caught:
+        open_catalogue().find(wanted)
+    assert caught.value.code == "unknown_model"
+    assert caught.value.facts["nearest"] == "other"
+
+
+def test_without_any_file_the_hint_says_where_to_put_one(open_catalogue):
+    with pytest.raises(ModelError) as caught:
+        open_catalogue().find("")
+    assert "models/Stable-diffusion" in caught.value.hint
+
+
+def test_the_empty_name_is_the_setting_then_the_starter_then_the_first(models, open_catalogue):
+    write(models / "a.safetensors")
+    assert open_catalogue().find("").name == "a"
+    write(models / "starter.safetensors", metadata={"atelier.vocabulary": '{"things": ["apple"]}'})
+    catalogue = open_catalogue(checkpoint="a")
+    assert catalogue.find("").name == "a"
+    assert open_catalogue().find("").name == "starter"
+    assert open_catalogue(checkpoint="gone").find("").name == "starter"
+
+
+def test_what_the_file_says_about_itself(models, open_catalogue):
+    said = {
+        "modelspec.title": "A fine model", "modelspec.resolution": "320x256", "modelspec.prediction_type": "v",
+        "atelier.vocabulary": '{"things": ["apple"]}', "more": "x" * 200_000,
+    }  # fmt: skip
+    write(models / "a.safetensors", metadata=said)
+    write(models / "b.safetensors", metadata={"atelier.vocabulary": "[1]"})
+    for _ in range(2):  # read, then remembered
+        a, b = open_catalogue().list()
+        assert (a.title, a.prediction, a.family) == ("A fine model", "v", "analytic")
+        assert str(a.size) == "320x256"
+        assert a.vocabulary == {"things": ["apple"]}
+        assert len(a.metadata["more"]) < 70_000
+        assert (b.title, b.vocabulary) == ("b", None)
+
+
+def test_a_file_is_read_once_until_it_changes(models, open_catalogue, monkeypatch):
+    path = write(models / "a.safetensors")
+    write(models / "b.safetensors")
+    open_catalogue().list()
+    reads = []
+    read = header.read
+    monkeypatch.setattr(checkpoints.header, "read", lambda path: reads.append(path.name) or read(path))
+    catalogue = open_catalogue()
+    catalogue.refresh()
+    assert reads == []
+    write(path, metadata={"modelspec.title": "new"})
+    catalogue.refresh()
+    assert reads == ["a.safetensors"]
+    assert catalogue.find("a").title == "new"
+
+
+def test_a_new_family_makes_unknown_files_worth_another_look_and_keeps_hashes(models, open_catalogue, monkeypatch):
+    from modules.families import base
+
+    write(models / "a.safetensors")
+    monkeypatch.setattr(base, "FAMILIES", [])
+    assert open_catalogue().list()[0].problem.code == "unknown_family"
+    monkeypatch.undo()
+    catalogue = open_catalogue(hashing=True)
+    digest = hashed(catalogue, "a").sha256
+    monkeypatch.setattr(base, "FAMILIES", list(base.FAMILIES[:1]) if base.FAMILIES[0].name == "analytic" else
+                        [one for one in base.FAMILIES if one.name == "analytic"])  # fmt: skip
+    again = open_catalogue().find("a")
+    assert (again.family, again.sha256) == ("analytic", digest)
+
+
+def test_a_deleted_file_leaves_the_list_within_two_seconds_and_cannot_be_chosen(models, open_catalogue):
+    path = write(models / "a.safetensors")
+    write(models / "b.safetensors")
+    catalogue = open_catalogue()
+    assert names(catalogue) == ["a", "b"]
+    path.unlink()
+    began = time.monotonic()
+    while "a" in names(catalogue):
+        assert time.monotonic() - began < 2
+        time.sleep(0.05)
+    with pytest.raises(ModelError):
+        catalogue.find("a")
+
+
+@pytest.mark.parametrize("how", ["renamed over", "cut", "written over"])
+def test_other_bytes_under_the_same_name_are_noticed(models, open_catalogue, how):
+    path = write(models / "a.safetensors", fill=1)
+    catalogue = open_catalogue(hashing=True)
+    before = hashed(catalogue, "a")
+    assert catalogue.is_current(before)
+    if how == "renamed over":
+        os.replace(write(models / "new.part", fill=2), path)
+    elif how == "cut":
+        os.truncate(path, 60)
+    else:
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x07")
+        os.utime(path, ns=(1, before.mtime_ns + 1))
+    assert not catalogue.is_current(before)
+    catalogue.refresh()
+    if how == "cut":
+        with pytest.raises(ModelError):
+            catalogue.find("a")
+    else:
+        assert hashed(catalogue, "a").sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != before.sha256
+
+
+def test_the_cache_may_be_lost_or_damaged(tmp_path, models, open_catalogue):
+    write(models / "a.safetensors")
+    first = open_catalogue()
+    first.list()
+    first.close()
+    cache = tmp_path / ".cache" / "models.sqlite"
+    cache.write_bytes(cache.read_bytes()[:100])
+    assert names(open_catalogue()) == ["a"]
+
+
+def test_links_to_folders_are_followed_and_circles_end(tmp_path, models, open_catalogue):
+    write(tmp_path / "elsewhere" / "a.safetensors")
+    (models / "Stable-diffusion").mkdir(parents=True)
+    (models / "Stable-diffusion" / "shared").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(models / "Stable-diffusion")
+    assert names(open_catalogue()) == ["shared/a"]
+
+
+def test_listing_never_imports_torch(tmp_path, models):
+    write(models / "a.safetensors")
+    code = (
+        "import sys; from pathlib import Path; from modules.core.settings import Settings;"
+        "from modules.library.checkpoints import Catalogue; from modules.library.outputs import Outputs;"
+        f"c = Catalogue(Settings(data_dir={str(tmp_path)!r}), [Path({str(models)!r})]); assert c.find('a').family;"
+        "print([name for name in ('torch', 'numpy', 'safetensors', 'diffusers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_two_thousand_files_are_listed_fast(models, open_catalogue):
+    for number in range(2_000):
+        write(models / "Stable-diffusion" / f"{number % 40}" / f"m{number}.safetensors")
+    began = time.perf_counter()
+    assert len(open_catalogue().list()) == 2_000
+    first_s = time.perf_counter() - began
+    catalogue = open_catalogue()
+    began = time.perf_counter()
+    assert len(catalogue.list()) == 2_000
+    known_s = time.perf_counter() - began
+    assert first_s < 10
+    assert known_s < 1.5
