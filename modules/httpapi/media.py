@@ -1,7 +1,6 @@
 """Pictures and their small versions by id, kept by browsers for good; and input pictures taken in by their content."""
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Json, checked_id
@@ -23,7 +21,6 @@ _SIGNATURES = (
 )
 POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
 FOR_GOOD = "private, max-age=31536000, immutable"
-IN_MEMORY_BYTES = 1 * limits.MIB
 
 
 def sniffed(file: Path) -> tuple[str, str] | None:
@@ -50,11 +47,10 @@ def router(studio: Studio) -> APIRouter:
     @made.put("/api/v1/blobs", status_code=201, openapi_extra=_TAKES_BYTES)
     async def blob(request: Request) -> Json:
         """Take in an input picture (the body is its bytes); requests refer to it by the sha256 in the answer."""
-        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
+        with await run_in_threadpool(studio.blobs.receive) as incoming:
             async for piece in request.stream():
-                await run_in_threadpool(spool.write, piece)
-            await run_in_threadpool(spool.seek, 0)
-            return Json({"sha256": await run_in_threadpool(studio.blobs.put, spool)}, 201)
+                await run_in_threadpool(incoming.write, piece)
+            return Json({"sha256": await run_in_threadpool(incoming.finish)}, 201)
 
     return made
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.httpapi import events, jobs, media, pictures, program
+from modules.httpapi import events, jobs, media, pictures, program, sdapi
 from modules.httpapi.answers import App, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
 from modules.httpapi.lifespan import running
@@ -77,31 +77,39 @@ def api(studio: Studio) -> FastAPI:
         """Server-sent events after the number in Last-Event-ID or ``after`` (neither: from now on)."""
         return streams.answer(request)
 
-    for room in (jobs, pictures, media, program):
+    for room in (jobs, pictures, media, program, sdapi):
         made.include_router(room.router(studio))
     _tell_errors(made, Discretion(studio.settings))
     _describe_bodies(made)
     return made
 
 
+def _in_dialect(request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """A1111's clients look for ``error`` and ``detail``; ours stand beside them."""
+    if not request.url.path.startswith("/sdapi/"):
+        return body
+    return {**body, "error": body["code"], "detail": body["message"], "body": body["hint"], "errors": ""}
+
+
 def _tell_errors(made: FastAPI, discretion: Discretion) -> None:
     @made.exception_handler(WorkbenchError)
     async def known(request: Request, error: WorkbenchError) -> Response:
         headers = {"retry-after": "5"} if error.status in (429, 503) else None
-        return Json(error_body(error, request_id(request), discretion), error.status, headers)
+        body = error_body(error, request_id(request), discretion)
+        return Json(_in_dialect(request, body), error.status, headers)
 
     @made.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         field = ".".join(str(step) for step in first["loc"][1:]) or None
         body = problem("bad_value", f"{field}: {first['msg']}.", "See docs/api.md.", request_id(request), field)
-        return Json(body, 422)
+        return Json(_in_dialect(request, body), 422)
 
     @made.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "error")
         body = problem(code, str(error.detail) + ".", "See docs/api.md for what there is.", request_id(request))
-        return Json(body, error.status_code, dict(error.headers or {}))
+        return Json(_in_dialect(request, body), error.status_code, dict(error.headers or {}))
 
     @made.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
@@ -109,7 +117,7 @@ def _tell_errors(made: FastAPI, discretion: Discretion) -> None:
             "internal", "Something in the program broke.", "The log names this request by its request_id.",
             request_id(request),
         )  # fmt: skip
-        return Json(body, 500)
+        return Json(_in_dialect(request, body), 500)
 
 
 def _describe_bodies(made: FastAPI) -> None:

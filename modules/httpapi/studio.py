@@ -8,6 +8,7 @@ from modules.core.settings import Settings
 from modules.extend.loader import Registry
 from modules.jobs.bus import Bus
 from modules.jobs.queue import Queue
+from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 
@@ -28,7 +29,7 @@ class Studio(Protocol):
     @property
     def extensions(self) -> Registry: ...
     @property
-    def blobs(self) -> Any: ...
+    def blobs(self) -> Blobs: ...
     @property
     def engine(self) -> Any: ...
 
