@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from modules.core.sampling import find_sampler
-from modules.engine.prediction import Times
+from modules.engine.prediction import FlowTimes, Times
 
 Schedule = Callable[[int, Times], list[float]]
 
@@ -111,6 +111,70 @@ def normal(n: int, times: Times) -> list[float]:
     """Equal steps in time from the last to the first, log sigma linear between the trained ones."""
     first, last = times.ends
     return [*_at(times, np.linspace(last, first, n)), 0.0]
+
+
+SCHEDULES["Uniform"] = normal  # A1111 has both names for the same times
+
+
+@schedule("Polyexponential")
+def polyexponential(n: int, times: Times, rho: float = 1.0) -> list[float]:
+    """Steps in log sigma by a power: with the usual rho of 1 the same as Exponential."""
+    low, high = _range(times)
+    shares = np.linspace(1, 0, n) ** rho
+    return [*np.exp(np.log(low) + shares * (np.log(high) - np.log(low))).tolist(), 0.0]
+
+
+@schedule("KL Optimal")
+def kl_optimal(n: int, times: Times) -> list[float]:
+    """Equal steps in arctan sigma, ending at the smallest sigma and not at 0: Sabour et al. 2024, equation 6.
+
+    Align Your Steps (arXiv:2404.14507): least KL divergence for an isotropic Gaussian.
+    """
+    low, high = _range(times)
+    return np.tan(np.linspace(np.arctan(high), np.arctan(low), n + 1)).tolist()
+
+
+@schedule("Align Your Steps")
+def align_your_steps(n: int, times: Times) -> list[float]:
+    """The ten steps that Sabour et al. 2024 (arXiv:2404.14507) found for SD 1.5, log-linear between for another n.
+
+    Like A1111, 11 sigmas are 11 steps: the table itself is taken at n = 11, with 0 after it.
+    """
+    from diffusers.schedulers.scheduling_utils import AysSchedules
+
+    table = [*AysSchedules["StableDiffusionSigmas"][:-1], 0.029]  # the last as published; diffusers writes 0 for it
+    places = np.linspace(0, 1, n)
+    found = np.exp(np.interp(places, np.linspace(0, 1, len(table)), np.log(table)))
+    return [*found.tolist(), 0.0]
+
+
+@schedule("DDIM")
+def ddim_uniform(n: int, times: Times) -> list[float]:
+    """Every len//n-th trained sigma from the second on; where len is no multiple of n that is a step more."""
+    sigmas = times.sigmas
+    return [*sigmas[1 :: max(len(sigmas) // n, 1)][::-1].tolist(), 0.0]
+
+
+@schedule("Beta")
+def beta(n: int, times: Times, a: float = 0.6, b: float = 0.6) -> list[float]:
+    """Places by the quantiles of a beta distribution, many at both ends: Lee et al. 2024 (arXiv:2407.12173).
+
+    Linear in sigma as A1111 has it; a flow's sigmas have no scale of their own, so there it is linear in time.
+    """
+    from scipy.stats import beta as distribution
+
+    shares = distribution.ppf(1 - np.linspace(0, 1, n), a, b)
+    if isinstance(times, FlowTimes):
+        first, last = times.ends
+        return [*_at(times, first + shares * (last - first)), 0.0]
+    low, high = _range(times)
+    return [*(low + shares * (high - low)).tolist(), 0.0]
+
+
+@schedule("LCM", GRIDS)
+def lcm_times(n: int, times: Times) -> list[float]:
+    """The times that latent consistency models were distilled at, 19 to 999: Luo et al. 2023 (arXiv:2310.04378)."""
+    return [*_at(times, np.linspace(999, 19, n)), 0.0]
 
 
 def _ddim_times(n: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Every sampler against a mixture whose exact answer is known: order of convergence, statistics, calls, both spaces."""
+"""Every sampler against a mixture whose exact answer is known: order, statistics, calls, both spaces."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ import torch
 from mixture import MEAN, STD, denoiser, exact_x0, flow
 
 from modules.core import sampling
+from modules.engine.brownian import BrownianNoise
 from modules.engine.denoise import Denoised
 from modules.engine.noise import ImageNoise
 from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
@@ -30,6 +31,8 @@ def walk(name, x, sigmas, denoise=denoiser, noise=None, **options):
 
     shape = x.shape
     fresh = noise or (lambda *_: torch.randn(shape))
+    if noise is None and sampling.find_sampler(name).brownian:
+        fresh = BrownianNoise(range(len(x)), tuple(shape[1:]), min(s for s in sigmas if s > 0), sigmas[0], "cpu")
     for step in SAMPLERS[name](counted, x, sigmas, fresh, **options):
         x = step.x
     return x, calls
@@ -54,19 +57,41 @@ def test_first_order(name):
 
 def test_ancestral_samplers_are_euler_at_eta_0():
     assert 0.85 < slope("Euler a", eta=0.0) < 1.3
+    assert error("Euler a", 20, eta=0.0)[0] == pytest.approx(error("Euler", 20)[0], rel=1e-9)
 
 
 def test_ddim_cfgpp_walks_like_ddim_where_both_halves_agree():
     assert error("DDIM CFG++", 20)[0] == pytest.approx(error("DDIM", 20)[0], rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "options"), [("Heun", {}), ("DPM++ 2M", {}), ("UniPC", {}), ("UniPC", {"order": 2})])
+SECOND = [
+    ("Heun", {}),
+    ("DPM2", {}),
+    ("DPM2 a", {"eta": 0.0}),
+    ("DPM++ 2M", {}),
+    ("DPM++ 2S a", {"eta": 0.0}),
+    ("DPM++ SDE", {"eta": 0.0}),
+    ("DPM++ 2M SDE", {"eta": 0.0}),
+    ("DPM++ 2M SDE Heun", {"eta": 0.0}),
+    ("UniPC", {}),
+    ("UniPC", {"order": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), SECOND)
 def test_second_order(name, options):
     assert 1.7 < slope(name, **options) < 3.0
 
 
-def test_plms_between_second_and_fourth():
-    assert 1.7 < slope("PLMS") < 4.2
+@pytest.mark.parametrize(("name", "options"), [("PLMS", {}), ("LMS", {}), ("DPM++ 3M SDE", {"eta": 0.0})])
+def test_more_memory_between_second_and_fourth_order(name, options):
+    assert 1.7 < slope(name, **options) < 4.2
+
+
+def test_dpm_fast_is_good_at_32_calls():
+    found, calls = error("DPM fast", 32, eta=0.0)
+    assert found < 0.01
+    assert calls == 32
 
 
 def test_restart_without_noise_is_heun():
@@ -82,7 +107,10 @@ def test_dpm_adaptive_follows_its_tolerance():
     assert error("DPM adaptive", 50, eta=0.0) == (coarse, calls)  # the sigmas between do not matter
 
 
-STOCHASTIC = [row.name for row in sampling.SAMPLERS if row.stochastic]
+CONSISTENT = [
+    name for name in SAMPLERS if name != "LCM"
+]  # that one is for networks that answer with samples, not means
+STOCHASTIC = [row.name for row in sampling.SAMPLERS if row.stochastic and row.name in CONSISTENT]
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -95,7 +123,18 @@ def test_stochastic_samplers_keep_mean_and_spread(name):
     assert float(end.std()) == pytest.approx(STD, abs=0.03)
 
 
-@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_lcm_is_right_for_a_consistency_model():
+    """A network that answers with the end of the exact flow, as consistency models are taught to."""
+    torch.manual_seed(7)
+    sigmas = sigmas_for("LCM", "Automatic", 4, SD)
+    x = torch.randn(1, 1, 50, 100) * sigmas[0]
+    end, calls = walk("LCM", x, sigmas, lambda x, sigma: Denoised(flow(x, sigma, 1e-3).float()))
+    assert float(end.mean()) == pytest.approx(MEAN, abs=0.05)
+    assert float(end.std()) == pytest.approx(STD, abs=0.04)
+    assert calls == 4
+
+
+@pytest.mark.parametrize("name", CONSISTENT)
 def test_right_in_both_forms(name):
     """Through the edge of a VP network and of a flow network: the same picture statistics, to one sampler."""
     for kind, times in (("eps", SD), ("v", SD), ("flow", FlowTimes(3.0))):
@@ -127,6 +166,9 @@ def speaking(edge):
 CALLS = {  # at 20 and 30 steps, with the schedule that Automatic means
     "Euler": (20, 30), "Euler a": (20, 30), "Heun": (39, 59), "DPM++ 2M": (20, 30), "DDIM": (19, 30),
     "DDIM CFG++": (19, 30), "PLMS": (20, 31), "UniPC": (20, 31), "Restart": (39, 59),
+    "DPM++ SDE": (39, 59), "DPM++ 2M SDE": (20, 30), "DPM++ 2M SDE Heun": (20, 30), "DPM++ 2S a": (39, 59),
+    "DPM++ 3M SDE": (20, 30), "LMS": (20, 30), "DPM2": (39, 59), "DPM2 a": (39, 59), "DPM fast": (20, 30),
+    "LCM": (20, 30),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 from torch import Tensor
 
 from modules.engine.denoise import Denoiser, NoiseSource, Step
@@ -46,3 +47,27 @@ def plms(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> I
             slope = (slope + (there - denoiser(there, sigma_next).x0) / sigma_next) / 2
         yield (step := Step(i, sigma, x + slope * (sigma_next - sigma), denoised, sigma_next))
         x = step.x
+
+
+@sampler("LMS")
+def lms(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, *, order: int = 4) -> Iterator[Step]:
+    """Adams-Bashforth for these very sigmas: the polynomial through the last slopes, integrated over the step.
+
+    Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, section III.5 (variable steps).
+    """
+    slopes: list[tuple[float, Tensor]] = []  # (sigma, slope), newest first
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        denoised = denoiser(x, sigma).x0
+        slopes = [(sigma, (x - denoised) / sigma), *slopes[: int(order) - 1]]
+        for weight, (_, slope) in zip(_weights([s for s, _ in slopes], sigma, sigma_next), slopes, strict=True):
+            x = x + slope * weight
+        yield (step := Step(i, sigma, x, denoised, sigma_next))
+        x = step.x
+
+
+def _weights(known: list[float], start: float, end: float) -> list[float]:
+    """The integral from start to end of each Lagrange polynomial on the known sigmas, exact by Gauss's rule."""
+    nodes, shares = np.polynomial.legendre.leggauss(4)
+    places = (end + start) / 2 + nodes * (end - start) / 2
+    basis = [np.prod([(places - s) / (own - s) for s in known if s != own], axis=0) for own in known]
+    return [float((shares * values).sum() * (end - start) / 2) for values in basis]

@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from modules.engine.denoise import Denoiser, NoiseSource, Step
-from modules.engine.samplers.ancestral import euler_ancestral
+from modules.engine.samplers.ancestral import euler_ancestral, midpoint_step
 from modules.engine.samplers.table import Sigmas, ancestral, sampler, two_a_step
 
 
@@ -37,6 +37,15 @@ def heun_step(denoiser: Denoiser, x: Tensor, sigma: float, sigma_next: float) ->
     there = x + slope * (sigma_next - sigma)
     slope_there = (there - denoiser(there, sigma_next).x0) / sigma_next
     return x + (slope + slope_there) * ((sigma_next - sigma) / 2), denoised
+
+
+@sampler("DPM2", calls=two_a_step)
+def dpm2(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> Iterator[Step]:
+    """Karras et al. 2022 (arXiv:2206.00364), algorithm 2 as a midpoint method: the slope halfway in log sigma."""
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        x, denoised = midpoint_step(denoiser, x, sigma, sigma_next)
+        yield (step := Step(i, sigma, x, denoised, sigma_next))
+        x = step.x
 
 
 @sampler("DDIM")

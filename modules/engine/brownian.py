@@ -1,0 +1,58 @@
+"""Noise from one Brownian path an image: two steps over the same sigmas draw the same noise, however they are cut."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from modules.engine.noise import Shape, Source, generator
+
+
+class BrownianNoise:
+    """A `NoiseSource` whose draws are increments of a path over [low, high] in sigma, scaled to unit normal.
+
+    ``seeds`` has one seed an image, ``shape`` is one image's (c, h, w). ``low`` and ``high`` are the network's range
+    and not the walk's, so that a walk of fewer steps, or from a picture, draws from the same path.
+    Source: Li et al. 2020 (arXiv:2001.01328), algorithm 3, as torchsde implements it.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Shape,
+        low: float,
+        high: float,
+        source: Source = "nv",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        import torchsde
+
+        self.source: Source = source
+        self.device = torch.device(device)
+        self.low, self.high = round(low, 6), round(high, 6)  # as torchsde rounds its ends, and warns beyond them
+        with self._own_numbers():
+            self.trees = [torchsde.BrownianTree(low, torch.zeros(shape), high, entropy=seed) for seed in seeds]
+
+    def __call__(self, sigma: float, sigma_next: float) -> Tensor:
+        """Unit normal noise [b c h w] on the device, of the path between two different sigmas within its range."""
+        start, end = sorted(min(max(s, self.low), self.high) for s in (sigma, sigma_next))
+        with self._own_numbers():
+            increments = torch.stack([tree(start, end) for tree in self.trees])
+        sign = 1.0 if sigma < sigma_next else -1.0
+        return (increments * (sign / (end - start) ** 0.5)).to(self.device)
+
+    @contextlib.contextmanager
+    def _own_numbers(self) -> Iterator[None]:
+        """Let torchsde draw from the image's noise source: it has no other place to say so than its own function."""
+        from torchsde._brownian import brownian_interval
+
+        def drawn(size: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int) -> Tensor:
+            return generator(self.source, int(seed), self.device).normal(size).to(device, dtype)
+
+        before = brownian_interval._randn
+        brownian_interval._randn = drawn
+        try:
+            yield
+        finally:
+            brownian_interval._randn = before
