@@ -26,6 +26,7 @@ from modules.core.events import (
 )
 from modules.jobs.journal import Journal, Transaction
 
+RECALLED = 1_000  # stored events that a restarted program has at hand for pages that come back
 RESERVE = 1_000_000  # numbers set aside per write, so that events in memory cost no commit and no number comes twice
 
 
@@ -124,7 +125,7 @@ class Bus:
                 self._ring.append(event)
                 if len(self._ring) > self._size:
                     self._floor = self._ring.popleft().seq
-                if event.type in ENDINGS:
+                if event.type in (*ENDINGS, "queued"):
                     self._previews.pop(event.job, None)
             wakers = list(self._wakers)
         for wake in wakers:
@@ -142,13 +143,14 @@ class Bus:
 
     def _load(self) -> int:
         """Fill the ring with the stored tail; returns the number up to which events are gone."""
-        rows = self._journal.read("SELECT seq, body FROM events ORDER BY seq DESC LIMIT ?", (self._size + 1,))
-        self._ring.extend(from_json(row["body"]) for row in reversed(rows[: self._size]))
+        size = min(RECALLED, self._size)
+        rows = self._journal.read("SELECT seq, body FROM events ORDER BY seq DESC LIMIT ?", (size + 1,))
+        self._ring.extend(from_json(row["body"]) for row in reversed(rows[:size]))
         if rows:
             self._seq = self._reserved = max(self._seq, rows[0]["seq"])
         first = self._journal.read("SELECT value FROM facts WHERE name = 'pruned'")
         pruned = int(first[0]["value"]) if first else 0
-        return rows[-1]["seq"] if len(rows) > self._size else pruned
+        return rows[-1]["seq"] if len(rows) > size else pruned
 
     def _reserve(self) -> Future[None]:
         target = self._given + RESERVE

@@ -119,6 +119,8 @@ class Conductor:
             self._hear(said)
 
     def _hand_over(self) -> None:
+        if self._job and not self._is_submitted and self._ledger.is_stopping(self._job.id):
+            self._conclude(Ended(self._job.id, "cancelled"))  # asked while the engine starts again
         about = self._engine.describe()
         if about["state"] == "stopped":
             self._give_up_or_try()
@@ -168,8 +170,11 @@ class Conductor:
 
     def _collect(self, job: Job, course: Course, made: ImageMade) -> None:
         self._tell(course.hear(PhaseChanged(job=job.id, phase="saving", picture=made.picture)))
-        elapsed_s = course.picture_elapsed_s()
-        reason = self._collector.take(job, made, elapsed_s)
+        try:
+            reason = self._collector.take(job, made, course.picture_elapsed_s())
+        except WorkbenchError as error:
+            self._fail(job, error)
+            return
         course.picture_ended()
         if reason:
             self._no_room(reason)
@@ -272,15 +277,20 @@ class Conductor:
                 self._collector.adopt(self._queue.job(id), search=number == 0)
 
     def _abandon(self) -> None:
-        """Something here went wrong: the running job fails with a reason, and the engine starts afresh."""
-        job, self._job, self._ended, self._is_submitted = self._job, None, None, False
-        if job is None:
+        """Something here went wrong: the running job fails with a reason."""
+        if self._job is None:
             self._closing.wait(1.0)
             return
-        self._engine.cancel(job.id)
         error = WorkbenchError("The job could not be carried out.", "The log says why.", code="internal", status=500)
         with contextlib.suppress(WorkbenchError):
-            self._ledger.fail(job.id, error)
+            self._fail(self._job, error)
+
+    def _fail(self, job: Job, error: WorkbenchError) -> None:
+        """The job ends here, whatever the engine still does with it."""
+        self._job, self._ended, self._course, self._is_submitted = None, None, None, False
+        self._engine.cancel(job.id)
+        self._look.set()
+        self._persist(lambda: self._ledger.fail(job.id, error))
 
     def _leave(self) -> None:
         with contextlib.suppress(WorkbenchError, OSError):

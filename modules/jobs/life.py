@@ -19,6 +19,7 @@ from modules.jobs import worker
 
 _SPAWN = multiprocessing.get_context("spawn")
 _ORPHAN_S = 5.0  # an orphaned worker has so long to come to its end
+_LINGER_S = 15.0  # ... and one that was asked by a signal: longer than the program needs to close
 
 
 class Life(Protocol):
@@ -151,6 +152,7 @@ def _process_main(
 ) -> None:
     """The spawned process's whole life; everything it gets is plain data."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the program tells us what to do
+    signal.signal(signal.SIGTERM, _linger)
     _die_with(parent)
     if log:
         _log_to(Path(log))
@@ -167,10 +169,21 @@ def _process_main(
     done.set()
 
 
+def _linger(*_: object) -> None:
+    """A system that stops all processes at once must not make the program believe that its engine crashed."""
+    timer = threading.Timer(_LINGER_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
+
+
 def _die_with(parent: int) -> None:
-    """Ask Linux to end this process when its parent does; elsewhere the broken pipe tells."""
+    """Ask Linux to end this process when its parent does (elsewhere the broken pipe tells), and before its parent
+    when memory runs out.
+    """
     if sys.platform != "linux":
         return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     if os.getppid() != parent:

@@ -24,7 +24,7 @@ class LocalEngine:
     """An Engine over one worker.
 
     ``maker`` names the function that opens what makes pictures, ``package.module:function``; it is imported in the
-    worker alone and called with ``options``, plain data.
+    worker alone and called with ``options``, plain data; "warm_up" is added to them.
     """
 
     def __init__(
@@ -119,7 +119,9 @@ class LocalEngine:
             self._was_ready = self._has_dumped = self._recycle = False
             self._leaving_since, self._killed_because = None, ""
             self._heard_at = time.monotonic()
-            life = self._kind(self._maker, self._options, self._bounds.heartbeat_s, self._log)
+            # After a start that failed nothing is done in advance, so that a bad model cannot keep the engine down.
+            options = {**self._options, "warm_up": self._failed_starts == 0}
+            life = self._kind(self._maker, options, self._bounds.heartbeat_s, self._log)
             self._life = life
             self._pulse.pid, self._pulse.state, self._pulse.model = life.pid, "starting", ""
         return [EngineChanged(state="starting")]

@@ -11,15 +11,26 @@ from modules.jobs.engine import Task
 from modules.jobs.extensions import extensions, switch
 from modules.jobs.worker import WorkerJob
 from modules.library.checkpoints import Catalogue
+from modules.planning.compile import compile
 
 
 class EngineMaker:
     """Compiles each request against this machine's own library and runs it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, warm_up: bool = True) -> None:
+        self._warms_up = warm_up
         self._catalogue = Catalogue(settings)
         self._extensions = extensions(settings)
         self._workshop = Workshop(settings, self._extensions)
+
+    def warm_up(self) -> None:
+        """Measure the machine once, and load the checkpoint that is used when none is chosen."""
+        if not self._warms_up:
+            return
+        plan = compile(GenerationRequest(seed=0), self._catalogue)
+        numerics = self._workshop.numerics(plan.numerics)
+        for file in plan.models.values():
+            self._workshop.residency.model(file, numerics)
 
     def make(self, task: Task, job: WorkerJob) -> None:
         """Make the task's pictures with the preferences of the moment."""
@@ -50,5 +61,5 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_maker(options: dict[str, Any]) -> EngineMaker:
-    """``options["settings"]``: every setting by name."""
-    return EngineMaker(Settings(**plain(options["settings"])))
+    """``options``: "settings" has every setting by name; "warm_up" says whether to load a model in advance."""
+    return EngineMaker(Settings(**plain(options["settings"])), warm_up=options.get("warm_up", True))

@@ -26,6 +26,10 @@ class Maker(Protocol):
         """``model``: the loaded checkpoint's name, or empty; ``device``."""
         ...
 
+    def warm_up(self) -> None:
+        """What the first job would otherwise wait for; called once, before any job. May fail without harm."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -95,8 +99,9 @@ def serve(
     threading.Thread(target=worker.beat, args=(heartbeat_s,), name="engine-pulse", daemon=True).start()
     try:
         maker = open_maker()
+        worker.warm_up(maker)
         worker.say_state("ready", maker)
-        while (job := worker.next()) is not None:
+        while not worker.is_spoilt and (job := worker.next()) is not None:
             worker.say_state("working", maker)
             worker.work(maker, job)
             worker.say_state("ready", maker)
@@ -113,6 +118,7 @@ class _Worker:
         self._jobs: dict[str, WorkerJob] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
+        self.is_spoilt = False  # the device refuses for good: only a new process can use it again
 
     def send(self, message: dict[str, Any]) -> None:
         frame = wire.pack(message)
@@ -127,6 +133,13 @@ class _Worker:
     def next(self) -> WorkerJob | None:
         return self._inbox.get()
 
+    def warm_up(self, maker: Maker) -> None:
+        self.say_state("loading", maker)
+        try:
+            maker.warm_up()
+        except Exception as problem:  # the job that needs it will say what is wrong
+            traceback.print_exception(problem, file=sys.stderr)
+
     def work(self, maker: Maker, job: WorkerJob) -> None:
         """One job, the wall around whatever it raises."""
         outcome, error = "finished", None
@@ -137,6 +150,7 @@ class _Worker:
             outcome = "cancelled"
         except Exception as problem:
             outcome, error = "failed", _as_error(problem).as_dict()
+            self.is_spoilt = "CUDA error" in str(problem)
         finally:
             with self._lock:
                 self._jobs.pop(job.id, None)

@@ -31,12 +31,19 @@ class FakeMaker:
         self.step_s = float(options.get("step_s", 0.002))
         self.folder = Path(options["folder"]) if "folder" in options else None
         self.model = ""
+        self.trap = Path(options["trap"]) if "trap" in options else None
+        self.warms_up = bool(options["warm_up"])
         if options.get("broken"):
             raise RuntimeError("it does not start")
         time.sleep(float(options.get("start_s", 0.0)))
 
     def describe(self) -> dict[str, str]:
         return {"model": self.model, "device": "cpu"}
+
+    def warm_up(self) -> None:
+        if self.trap is not None and self.warms_up:
+            self.trap.touch()
+            self.die("warm-up")
 
     def close(self) -> None:
         pass
