@@ -85,8 +85,14 @@ class StableDiffusion1(Family):
         def read(prefix: str, dtype: str) -> dict[str, Tensor]:
             return _read(weights, [name for name in shapes if name.startswith(prefix)], getattr(torch, dtype), device)
 
-        _fill(unet, convert_ldm_unet_checkpoint(read(UNET, numerics.network), unet_config), "UNet")
-        _fill(vae, convert_ldm_vae_checkpoint(read(VAE, numerics.vae), vae_config), "autoencoder")
+        for network, prefix, dtype, convert, config, what in (
+            (unet, UNET, numerics.network, convert_ldm_unet_checkpoint, unet_config, "UNet"),
+            (vae, VAE, numerics.vae, convert_ldm_vae_checkpoint, vae_config, "autoencoder"),
+        ):
+            found = read(prefix, dtype)
+            converted = convert(dict(found), config)
+            _refuse_left_over(found, converted, what)
+            _fill(network, converted, what)
         _fill(text, _text_keys(read(TEXT, numerics.text), text), "text encoder")
         if numerics.channels_last:
             for network in (unet, vae):
@@ -218,6 +224,17 @@ def _refuse_unknown(shapes: Shapes) -> None:
     rest = [name for name in shapes if not name.startswith((UNET, VAE, TEXT, *LEFT_ALONE))]
     if rest:
         raise _unusable(f"{len(rest)} tensors are none of the family's, the first {rest[0]}")
+
+
+def _refuse_left_over(found: Mapping[str, Tensor], converted: Mapping[str, Tensor], what: str) -> None:
+    """diffusers' converters drop what they do not know, each other tensor becomes exactly one."""
+    if len(converted) == len(found):
+        return
+    used = {id(value) for value in converted.values()}
+    rest = [name for name, value in found.items() if id(value) not in used and ".attn_1." not in name]  # those reshaped
+    raise _unusable(
+        f"its {what} has {len(found) - len(converted)} tensors too many, the first {rest[0] if rest else '?'}"
+    )
 
 
 def _read(
