@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from modules.training.networks import Networks
+from modules.training.networks import Networks, Widths, networks_of
 
 Rule = tuple[str, str]
 
@@ -130,3 +130,24 @@ def save_checkpoint(path: Path, networks: Networks, metadata: Mapping[str, objec
     save_file(weights, partial, metadata={"format": "pt", **header})
     partial.replace(path)
     return path.stat().st_size
+
+
+def load_checkpoint(path: Path) -> Networks:
+    """The three networks of a checkpoint that `save_checkpoint` wrote, in fp32; widths are read from the shapes."""
+    weights = {key: value.float() for key, value in load_file(path).items()}
+
+    def width(key: str) -> int:
+        return weights[key].shape[0]
+
+    unet = [width(f"model.diffusion_model.input_blocks.{3 * k + 1}.0.out_layers.3.weight") for k in range(4)]
+    vae = [width(f"first_stage_model.encoder.down.{k}.block.0.conv2.weight") for k in range(4)]
+    head = "cond_stage_model.transformer.text_model."
+    layers = {key.removeprefix(head).split(".")[2] for key in weights if key.startswith(head + "encoder.layers.")}
+    text = weights[head + "embeddings.token_embedding.weight"].shape[1]
+    networks = networks_of(Widths(tuple(unet), tuple(vae), text, len(layers)), 0)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, tensor in original_layout(networks).items():  # these are the networks' own tensors, not copies
+            tensor.copy_(weights.pop(name))
+    if weights:
+        raise KeyError(sorted(weights)[0])
+    return networks

@@ -8,7 +8,7 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, con
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from modules.training.layout import original_layout
+from modules.training.layout import load_checkpoint, original_layout
 from modules.training.networks import TINY, Networks, networks_of
 from modules.training.tiny import tiny_checkpoint
 
@@ -65,3 +65,9 @@ def test_tiny_checkpoint_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert {v.dtype for v in load_file(one).values()} == {torch.float16}
     with safe_open(one, "pt") as file:
         assert file.metadata()["modelspec.title"] == "tiny 1"
+
+
+def test_a_checkpoint_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
+    path = tiny_checkpoint(tmp_path / "tiny.safetensors", seed=5)
+    loaded = original_layout(load_checkpoint(path))
+    same({key: value.half() for key, value in loaded.items()}, load_file(path))
