@@ -245,7 +245,7 @@ class Catalogue:
 
 
 def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
-    """(name, path) of the model files in a folder and, ``deeper`` levels, below; links are followed, never in circles."""
+    """(name, path) of the model files in a folder and ``deeper`` levels below; links are followed, never in circles."""
     real = os.path.realpath(folder)
     if real in above:
         return
