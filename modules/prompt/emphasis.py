@@ -76,7 +76,8 @@ class _Pieces:
     """
 
     def __init__(self) -> None:
-        self.spans: list[tuple[int, int] | None] = []  # None: BREAK
+        self.spans: list[tuple[int, int]] = []
+        self.breaks: set[int] = set()  # indexes of the spans that are the word BREAK
         self.starts: dict[int, list[tuple[int, float]]] = {}
         self.ends: dict[int, int] = {}
         self._open: dict[str, list[int]] = {"(": [], "[": []}
@@ -85,8 +86,9 @@ class _Pieces:
     def add(self, start: int, end: int) -> None:
         self.spans.append((start, end))
 
-    def add_break(self) -> None:
-        self.spans.append(None)
+    def add_break(self, start: int, end: int) -> None:
+        self.breaks.add(len(self.spans))
+        self.spans.append((start, end))
 
     def open(self, kind: str) -> None:
         self._open[kind].append(len(self.spans))
@@ -115,7 +117,7 @@ def _add_text(pieces: _Pieces, text: str, start: int, end: int) -> None:
     for match in _BREAK.finditer(text, start, end):
         before = text[start : match.start()].rstrip()
         pieces.add(start, start + len(before))
-        pieces.add_break()
+        pieces.add_break(*match.span())
         start = end - len(text[match.end() : end].lstrip())
     pieces.add(start, end)
 
@@ -123,28 +125,28 @@ def _add_text(pieces: _Pieces, text: str, start: int, end: int) -> None:
 def _merge(text: str, pieces: _Pieces, dialect: Dialect) -> tuple[Run, ...]:
     pieces.close_all()
     active: list[tuple[int, float]] = []  # by rank, so that the next to end comes first
-    weight = 1.0
-    found: list[tuple[float, list[tuple[int, int]] | None]] = []
+    weight, after_break = 1.0, False
+    found: list[tuple[float, list[tuple[int, int]]]] = []
     for index, span in enumerate(pieces.spans):
         if index in pieces.ends or index in pieces.starts:
             del active[: pieces.ends.get(index, 0)]
             for item in pieces.starts.get(index, ()):
                 insort(active, item)
             weight = math.prod((factor for _, factor in active), start=1.0)
-        if span is None:
-            found.append((-1.0 if dialect.break_inside_emphasis else -weight, None))
-        elif found and found[-1][0] == weight and (spans := found[-1][1]) is not None:
-            spans.append(span)
+        own, is_break = weight, index in pieces.breaks
+        if is_break:
+            own = -1.0 if dialect.break_inside_emphasis else -weight
+        if found and found[-1][0] == own and not (is_break and own == -1.0) and not after_break:
+            found[-1][1].append(span)
         else:
-            found.append((weight, [span]))
+            found.append((own, [span]))
+        after_break = is_break and own == -1.0
     if not found:
         return (Run("", 1.0),)
     return tuple(_run(text, weight, spans) for weight, spans in found)
 
 
-def _run(text: str, weight: float, spans: list[tuple[int, int]] | None) -> Run:
+def _run(text: str, weight: float, spans: list[tuple[int, int]]) -> Run:
     weight = min(max(weight, -limits.PROMPT_WEIGHT), limits.PROMPT_WEIGHT)
-    if spans is None:
-        return Run("BREAK", weight)
     spans = [span for span in spans if span[0] < span[1]]
     return Run("".join(text[start:end] for start, end in spans), weight, tuple(spans))

@@ -54,6 +54,7 @@ def pairs(text: str, dialect=A1111) -> list[tuple[str, float]]:
         ("a  BREAK\n BREAK b", [("a", 1.0), ("BREAK", -1.0), ("", 1.0), ("BREAK", -1.0), ("b", 1.0)]),
         ("BREAKFAST or break", [("BREAKFAST or break", 1.0)]),
         ("(a BREAK b:1.5)", [("a", 1.5), ("BREAK", -1.5), ("b", 1.5)]),
+        ("(a BREAK b:0)", [("aBREAKb", 0.0)]),  # as the word merges with its equals
         ("(x:1e308)", [("x:1e308", 1.1)]),
         ("(x:nan)", [("x:nan", 1.1)]),
         ("(x:inf)", [("x:inf", 1.1)]),
