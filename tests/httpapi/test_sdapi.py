@@ -1,0 +1,331 @@
+"""A1111's dialect, spoken by a client that people use, over a real server and the real engine on exact pictures."""
+
+import base64
+import io
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import webuiapi
+from PIL import Image
+
+from modules.core.settings import Settings
+from modules.families.analytic import write_checkpoint
+from modules.httpapi.sdrequest import Payload
+from modules.httpapi.server import build_app
+from modules.httpapi.serving import Serving
+from modules.jobs.studio import Studio
+
+SMALL = {"prompt": "a red fox", "steps": 4, "width": 64, "height": 64, "seed": 7}
+SLOW = {**SMALL, "prompt": "slow", "override_settings": {"sd_model_checkpoint": "slow"}, "steps": 100}
+INFO_KEYS = {
+    "prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds", "subseed",
+    "all_subseeds", "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size",
+    "restore_faces", "face_restoration_model", "sd_model_name", "sd_model_hash", "sd_vae_name", "sd_vae_hash",
+    "seed_resize_from_w", "seed_resize_from_h", "denoising_strength", "extra_generation_params",
+    "index_of_first_image", "infotexts", "styles", "job_timestamp", "clip_skip", "is_using_inpainting_conditioning",
+    "version",
+}  # fmt: skip
+
+
+def until(true, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, f"not true within {seconds} s"
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A whole Atelier on a free port: two analytic checkpoints, the engine as a thread."""
+    data = tmp_path_factory.mktemp("data")
+    (data / "models").mkdir()
+    write_checkpoint(data / "models" / "exact.safetensors")
+    write_checkpoint(data / "models" / "slow.safetensors", delay_s=0.05)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = Settings(data_dir=str(data), port=port, engine="thread", checkpoint="exact")
+    serving = Serving(settings)
+    serving.start()
+    studio = Studio.open(settings)
+    build_app(studio, gate=serving.gate)
+    yield studio, serving.url
+    serving.stop()
+    studio.close()
+
+
+@pytest.fixture
+def studio(program):
+    return program[0]
+
+
+@pytest.fixture
+def client(program):
+    return webuiapi.WebUIApi(baseurl=f"{program[1]}/sdapi/v1")
+
+
+@pytest.fixture
+def call(program):
+    """POST a payload, answer the response."""
+
+    def post(payload, path="txt2img"):
+        headers = {"content-type": "application/json"}
+        return httpx.post(f"{program[1]}/sdapi/v1/{path}", content=json.dumps(payload), headers=headers, timeout=60)
+
+    return post
+
+
+def test_a_client_makes_pictures(client, studio):
+    result = client.txt2img(
+        prompt="a red fox", negative_prompt="blur", seed=7, steps=4, width=64, height=96, batch_size=2, n_iter=2,
+        sampler_name="DPM++ 2M Karras", cfg_scale=5.0,
+    )  # fmt: skip
+    assert [image.size for image in result.images] == [(64, 96)] * 4
+    assert set(result.info) >= INFO_KEYS
+    assert result.info["all_seeds"] == [7, 8, 9, 10]
+    assert (result.info["sampler_name"], result.info["batch_size"], result.info["warnings"]) == ("DPM++ 2M", 2, [])
+    assert result.info["extra_generation_params"]["Schedule type"] == "Karras"
+    assert result.parameters["negative_prompt"] == "blur"
+    text = result.images[0].info["parameters"]
+    assert text == result.info["infotexts"][0]
+    assert text.startswith("a red fox\nNegative prompt: blur\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras")
+    assert result.info["sd_model_name"] == "exact"
+
+
+def test_its_defaults_raise_no_warning_and_mean_what_they_say(client):
+    info = client.txt2img(prompt="x", steps=2, width=64, height=64).info
+    assert (info["sampler_name"], info["warnings"], info["clip_skip"]) == ("Euler a", [], 1)
+    assert "Eta" not in info["infotexts"][0]
+
+
+def test_the_same_seed_is_the_same_picture(client):
+    first, second = (client.txt2img(**SMALL).image for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_files_are_kept_only_when_asked(client, studio):
+    before = studio.gallery.count(), studio.gallery.count(trashed=True)
+    client.txt2img(**SMALL)
+    assert (studio.gallery.count(), studio.gallery.count(trashed=True)) == (before[0], before[1] + 1)
+    client.txt2img(**SMALL, save_images=True)
+    assert studio.gallery.count() == before[0] + 1
+
+
+def test_no_images_are_sent_when_not_wanted(call):
+    answer = call({**SMALL, "send_images": False}).json()
+    assert answer["images"] == []
+    assert len(json.loads(answer["info"])["infotexts"]) == 1
+
+
+def test_hires_enlarges(call):
+    answer = call(
+        {**SMALL, "enable_hr": True, "hr_scale": 2, "denoising_strength": 0.5, "hr_upscaler": "Latent"}
+    ).json()
+    info = json.loads(answer["info"])
+    assert picture(answer).size == (128, 128)
+    assert (info["width"], info["denoising_strength"], info["warnings"]) == (64, 0.5, [])
+    resized = call(
+        {**SMALL, "enable_hr": True, "hr_resize_x": 96, "hr_resize_y": 128, "hr_upscaler": "ESRGAN_4x"}
+    ).json()
+    assert picture(resized).size == (128, 128)
+    assert len(json.loads(resized["info"])["warnings"]) == 2
+
+
+def picture(answer, index=0):
+    return Image.open(io.BytesIO(base64.b64decode(answer["images"][index])))
+
+
+def test_what_cannot_be_honoured_is_named(call):
+    asked = {"restore_faces": True, "tiling": True, "subseed_strength": 0.3, "styles": ["x"], "s_churn": 4,
+             "override_settings": {"eta_noise_seed_delta": 31337}}  # fmt: skip
+    warnings = json.loads(call({**SMALL, **asked}).json()["info"])["warnings"]
+    assert [warning.split()[0] for warning in warnings] == [
+        "subseed_strength", "restore_faces", "tiling", "styles", "s_churn", "override_settings.eta_noise_seed_delta",
+    ]  # fmt: skip
+
+
+def test_another_format_carries_its_text_along(call, client):
+    answer = call({**SMALL, "override_settings": {"samples_format": "jpg"}}).json()
+    found = picture(answer)
+    assert found.format == "JPEG"
+    assert client.png_info(found_with_exif(answer)).info.startswith("a red fox")
+
+
+def found_with_exif(answer):
+    """The client re-encodes what it sends as PNG; hand over the text as A1111's PNGs carry it."""
+    info = json.loads(answer["info"])["infotexts"][0]
+    image = picture(answer)
+    image.info["parameters"] = info
+    return image
+
+
+def test_png_info_reads_bytes_of_every_format(call):
+    for format in ("png", "jpg", "webp"):
+        data = call({**SMALL, "override_settings": {"samples_format": format}}).json()["images"][0]
+        answer = call({"image": f"data:image/png;base64,{data}"}, "png-info").json()
+        assert answer["parameters"]["Steps"] == "4"
+        assert answer["parameters"]["Size-1"] == "64"
+        assert answer["info"].startswith("a red fox")
+
+
+def test_an_infotext_fills_what_is_left_out(call):
+    text = json.loads(call({**SMALL, "negative_prompt": "blur"}).json()["info"])["infotexts"][0]
+    info = json.loads(call({"infotext": text, "steps": 3}).json()["info"])
+    assert (info["prompt"], info["negative_prompt"], info["steps"], info["seed"], info["width"]) == (
+        "a red fox", "blur", 3, 7, 64,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"sampler_name": "Magic"}, 400, "sampler_name"),
+        ({"scheduler": "Magic"}, 400, "scheduler"),
+        ({"width": -5}, 422, "width"), ({"width": 0}, 422, "width"), ({"height": 10**20}, 422, "height"),
+        ({"width": True}, 422, "width"), ({"steps": 10**9}, 422, "steps"), ({"steps": 0}, 422, "steps"),
+        ({"cfg_scale": "x"}, 422, "cfg_scale"), ({"cfg_scale": -1}, 422, "cfg_scale"),
+        ({"seed": 2**40}, 422, "seed"), ({"seed": "abc"}, 422, "seed"),
+        ({"eta": 5, "sampler_name": "DDIM"}, 422, "eta"),
+        ({"batch_size": 0}, 422, "batch_size"), ({"n_iter": 65}, 422, "n_iter"),
+        ({"batch_size": 64, "n_iter": 64}, 422, "batch_size"),
+        ({"prompt": "x" * 20_001}, 422, "prompt"), ({"prompt": "\ud800"}, 422, "prompt"),
+        ({"prompt": 3}, 422, "prompt"),
+        ({"override_settings": {"sd_model_checkpoint": "gone"}}, 422, "model.checkpoint"),
+        ({"override_settings": {"CLIP_stop_at_last_layers": "x"}}, 422, "CLIP_stop_at_last_layers"),
+        ({"enable_hr": True, "hr_scale": 40}, 422, "hr_scale"),
+        ({"enable_hr": True, "denoising_strength": 2}, 422, "denoising_strength"),
+        ({"script_name": "X/Y/Z plot"}, 422, "script_name"),
+        ({"alwayson_scripts": {"ADetailer": {"args": []}}}, 422, "alwayson_scripts"),
+        ({"alwayson_scripts": {"Rescale CFG": 3}}, 422, "alwayson_scripts"),
+    ],
+)  # fmt: skip
+def test_bad_values_are_4xx_naming_their_own_field(call, studio, change, status, field):
+    jobs = sum(studio.queue.counts().values())
+    answer = call({**SMALL, **change})
+    assert (answer.status_code, answer.json()["field"]) == (status, field)
+    assert answer.json()["detail"] == answer.json()["message"] != ""
+    assert sum(studio.queue.counts().values()) == jobs
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"cfg_scale":NaN}', b'{"steps":1e999}', b"[" * 99_999])
+def test_what_is_no_payload_is_4xx(program, body):
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{program[1]}/sdapi/v1/txt2img", content=body, headers=headers)
+    assert answer.status_code in (400, 422)
+
+
+def test_numbers_as_clients_send_them_are_taken():
+    taken = Payload.from_json(b'{"width":"512","steps":20.0,"seed":null,"restore_faces":null,"unknown":{"a":1}}')
+    assert (taken.width, taken.steps, taken.seed) == (512, 20, -1)
+
+
+def test_every_list_that_clients_ask_for_has_its_shape(client):
+    assert "Euler a" in client.util_get_sampler_names()
+    assert client.get_schedulers()[1]["label"] == "Karras"
+    models = client.get_sd_models()
+    assert {row["model_name"] for row in models} == {"exact", "slow"}
+    assert not any("/" in row["filename"] for row in models)
+    assert client.get_scripts()["img2img"] == []
+    assert client.get_embeddings() == {"loaded": {}, "skipped": {}}
+    assert client.get_memory()["ram"]["total"] > 0
+    assert client.get_cmd_flags()["api"] is True
+    assert client.get_latent_upscale_modes() == [{"name": "Latent"}]
+    assert client.refresh_checkpoints() is None
+    empty = (client.get_sd_vae, client.get_loras, client.get_hypernetworks, client.get_face_restorers,
+             client.get_upscalers, client.get_realesrgan_models, client.get_prompt_styles)  # fmt: skip
+    assert [ask() for ask in empty] == [[]] * len(empty)
+
+
+def test_options_choose_the_checkpoint(client, studio):
+    client.util_set_model("slow")
+    assert studio.settings.checkpoint == "slow"
+    assert client.util_get_current_model().startswith("slow")
+    client.set_options({"sd_model_checkpoint": "exact", "CLIP_stop_at_last_layers": 2, "some_future_option": 1})
+    assert client.get_options()["CLIP_stop_at_last_layers"] == 2
+    assert client.txt2img(**SMALL).info["clip_skip"] == 2
+    client.set_options({"CLIP_stop_at_last_layers": 1})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sd_model_checkpoint": "gone"}, {"sd_model_checkpoint": 3}, {"samples_format": "exe"}, {"jpeg_quality": 0},
+     {"CLIP_stop_at_last_layers": 0}, {"CLIP_stop_at_last_layers": True}, []],
+)  # fmt: skip
+def test_bad_options_change_nothing(call, client, options):
+    before = client.get_options()
+    assert call(options, "options").status_code == 422
+    assert client.get_options() == before
+
+
+def test_progress_interrupt_and_what_was_finished(client, studio):
+    idle = client.get_progress()
+    assert (idle["progress"], idle["state"]["job_count"], idle["current_image"]) == (0, 0, None)
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(client.txt2img, **SLOW, n_iter=3)
+        seen = until(lambda: (found := client.get_progress())["progress"] > 0 and found)
+        assert seen["state"]["job_count"] == 3
+        assert 0 < seen["state"]["sampling_step"] <= seen["state"]["sampling_steps"]
+        shown = until(lambda: client.get_progress()["current_image"])
+        assert Image.open(io.BytesIO(base64.b64decode(shown, validate=True))).format == "JPEG"
+        assert client.interrupt() == {}
+        result = making.result(30)
+    assert len(result.images) < 3
+    until(lambda: client.get_progress()["progress"] == 0)
+    client.util_wait_for_ready(check_interval=0.01)
+
+
+def test_skip_leaves_one_picture_out(client):
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(client.txt2img, **{**SLOW, "steps": 30}, n_iter=2)
+        until(lambda: client.get_progress()["progress"] > 0)
+        client.skip()
+        result = making.result(30)
+    assert result.info["all_seeds"] == [8]
+
+
+def test_a_job_of_the_page_is_not_interrupted(client, studio):
+    job = studio.queue.submit(request_of("slow", 40), client="page", workspace="w")
+    until(lambda: client.get_progress()["progress"] > 0)
+    client.interrupt()
+    client.skip()
+    until(lambda: studio.queue.job(job.id).has_ended)
+    assert studio.queue.job(job.id).state == "finished"
+
+
+def request_of(model, steps):
+    from modules.core.request import GenerationRequest
+
+    return GenerationRequest.from_data(
+        {"seed": 1, "size": {"width": 64, "height": 64}, "sampling": {"steps": steps}, "model": {"checkpoint": model}}
+    )
+
+
+def test_a_client_that_leaves_takes_its_job_along(program, studio):
+    body = json.dumps(SLOW).encode()
+    with socket.create_connection(("127.0.0.1", studio.settings.port)) as wire:
+        wire.sendall(
+            b"POST /sdapi/v1/txt2img HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        (job,) = until(lambda: studio.queue.jobs(states=("running",)))
+    until(lambda: studio.queue.job(job.id).has_ended)
+    assert studio.queue.job(job.id).state == "cancelled"
+
+
+def test_ten_clients_get_their_own_pictures(program):
+    url = f"{program[1]}/sdapi/v1"
+    barrier = threading.Barrier(10)
+
+    def one(seed):
+        client = webuiapi.WebUIApi(baseurl=url)
+        barrier.wait(20)
+        return client.txt2img(**{**SMALL, "seed": seed}).info["all_seeds"]
+
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(one, range(100, 110))) == [[seed] for seed in range(100, 110)]
