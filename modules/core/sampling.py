@@ -13,8 +13,7 @@ class SamplerFacts:
     ``schedule`` is what "Automatic" means for it, ``stochastic`` says that it draws noise while it walks, ``second``
     that it calls the denoiser twice a step, ``drop_penultimate`` that its schedule leaves out the sigma before the
     last, ``needs_uncond`` that guidance may not skip the unconditional half, ``unit_noise`` that it starts where the
-    network's own x has variance 1 instead of from noise * sigma, ``cfg_divisor`` what people's CFG scale is divided by,
-    ``brownian`` that its noise comes from one Brownian path.
+    network's own x has variance 1 instead of from noise * sigma, ``cfg_divisor`` what people's CFG scale is divided by.
     """
 
     name: str
@@ -26,7 +25,6 @@ class SamplerFacts:
     needs_uncond: bool = False
     unit_noise: bool = False
     cfg_divisor: float = 1.0
-    brownian: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,15 @@ SAMPLERS: tuple[SamplerFacts, ...] = (
     SamplerFacts("Euler", ("k_euler",)),
     SamplerFacts("Heun", ("k_heun",), second=True),
     SamplerFacts("DDIM", ("ddim",), schedule="Timesteps", unit_noise=True),
-    SamplerFacts("DPM++ SDE", ("k_dpmpp_sde",), schedule="Karras", stochastic=True, second=True, brownian=True),
-    SamplerFacts("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), schedule="Exponential", stochastic=True, brownian=True),
-    SamplerFacts("DPM++ 2M SDE Heun", ("k_dpmpp_2m_sde_heun",), schedule="Exponential", stochastic=True, brownian=True),
+    SamplerFacts("DPM++ SDE", ("k_dpmpp_sde",), schedule="Karras", stochastic=True, second=True),
+    SamplerFacts("DPM++ 2M SDE", ("k_dpmpp_2m_sde",), schedule="Exponential", stochastic=True),
+    SamplerFacts("DPM++ 2M SDE Heun", ("k_dpmpp_2m_sde_heun",), schedule="Exponential", stochastic=True),
     SamplerFacts("DPM++ 2S a", ("k_dpmpp_2s_a",), schedule="Karras", stochastic=True, second=True),
     SamplerFacts(
         "DPM++ 3M SDE",
         ("k_dpmpp_3m_sde",),
         schedule="Exponential",
         stochastic=True,
-        brownian=True,
         drop_penultimate=True,
     ),
     SamplerFacts("LMS", ("k_lms",)),

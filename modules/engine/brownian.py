@@ -12,8 +12,8 @@ from modules.engine.noise import Shape, Source, generator
 class BrownianNoise:
     """A `NoiseSource` whose draws are increments of a path over [low, high] in sigma, scaled to unit normal.
 
-    ``seeds`` has one seed an image, ``shape`` is one image's (c, h, w). ``low`` and ``high`` are the network's range
-    and not the walk's, so that a walk of fewer steps, or from a picture, draws from the same path.
+    ``seeds`` has one seed an image, ``shape`` is one image's (c, h, w). Walks with the same ``low`` and ``high`` draw
+    from the same path, whatever their steps: so these are best the full schedule's, also where only its end is walked.
     Source: Li et al. 2020 (arXiv:2001.01328), algorithm 3, as torchsde implements it.
     """
 
@@ -38,14 +38,14 @@ class BrownianNoise:
         """Unit normal noise [b c h w] on the device, of the path between two different sigmas within its range."""
         start, end = sorted(min(max(s, self.low), self.high) for s in (sigma, sigma_next))
         with self._own_numbers():
-            increments = torch.stack([tree(start, end) for tree in self.trees])
+            increments = torch.stack([torch.as_tensor(tree(start, end)) for tree in self.trees])
         sign = 1.0 if sigma < sigma_next else -1.0
         return (increments * (sign / (end - start) ** 0.5)).to(self.device)
 
     @contextlib.contextmanager
     def _own_numbers(self) -> Iterator[None]:
         """Let torchsde draw from the image's noise source: it has no other place to say so than its own function."""
-        from torchsde._brownian import brownian_interval
+        from torchsde._brownian import brownian_interval  # its own function; the package has no setting for it
 
         def drawn(size: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int) -> Tensor:
             return generator(self.source, int(seed), self.device).normal(size).to(device, dtype)

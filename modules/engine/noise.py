@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modules.engine.denoise import NoiseSource
+
 Source = Literal["nv", "cpu", "gpu"]
 Shape = tuple[int, int, int]
 
@@ -95,15 +97,23 @@ def generator(source: Source, seed: int, device: torch.device | str = "cpu") -> 
 class ImageNoise:
     """The noise of a batch: ``seeds`` one per image, ``shape`` (c, h, w) of one image's latents.
 
-    The first draw of each generator is the image's starting noise; every later draw goes on from there.
+    The first draw of each generator is the image's starting noise; every later draw goes on from there. ``span`` is the
+    full schedule's (lowest above 0, highest) sigma, which samplers on a Brownian path draw within; where it is not
+    given, that of the walk itself.
     """
 
     def __init__(
-        self, seeds: Sequence[int], shape: Shape, source: Source = "nv", device: torch.device | str = "cpu"
+        self,
+        seeds: Sequence[int],
+        shape: Shape,
+        source: Source = "nv",
+        device: torch.device | str = "cpu",
+        span: tuple[float, float] | None = None,
     ) -> None:
-        self.shape = shape
+        self.seeds, self.shape, self.span = tuple(seeds), shape, span
+        self.source: Source = source
         self.device = torch.device(device)
-        self.generators = [generator(source, seed, device) for seed in seeds]
+        self.generators = [generator(source, seed, device) for seed in self.seeds]
 
     def draw(self) -> Tensor:
         """Unit normal noise [b c h w], float32, on the device."""
@@ -112,3 +122,10 @@ class ImageNoise:
     def __call__(self, sigma: float, sigma_next: float) -> Tensor:
         """Fresh noise for a step: independent of the interval."""
         return self.draw()
+
+    def on_path(self, sigmas: Sequence[float]) -> NoiseSource:
+        """The same images' noise as increments of one Brownian path an image, for samplers of the SDE."""
+        from modules.engine.brownian import BrownianNoise
+
+        low, high = self.span or (min(sigma for sigma in sigmas if sigma > 0), max(sigmas))
+        return BrownianNoise(self.seeds, self.shape, low, high, self.source, self.device)

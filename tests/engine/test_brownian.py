@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from mixture import denoiser
 
 from modules.engine.brownian import BrownianNoise
+from modules.engine.noise import ImageNoise
+from modules.engine.samplers import SAMPLERS
 
 SHAPE = (4, 32, 32)
 
@@ -54,3 +57,28 @@ def test_torchsde_is_left_as_it_was():
     before = brownian_interval._randn
     path()(4.0, 2.0)
     assert brownian_interval._randn is before
+
+
+def test_a_walk_has_its_images_paths():
+    """More steps over the same span refine one path; ``span`` is the full schedule's where only its end is walked."""
+    few, many = [14.6, 4.0, 1.0, 0.03, 0.0], [14.6, 8.0, 4.0, 2.0, 1.0, 0.5, 0.03, 0.0]
+    assert torch.equal(ImageNoise([5], SHAPE).on_path(few)(4.0, 1.0), ImageNoise([5], SHAPE).on_path(many)(4.0, 1.0))
+    whole = ImageNoise([5], SHAPE, span=(0.03, 14.6))
+    assert torch.equal(whole.on_path([4.0, 1.0])(4.0, 1.0), path()(4.0, 1.0))
+
+
+def test_sde_samplers_draw_from_the_path():
+    asked = []
+
+    class Asked(ImageNoise):
+        def on_path(self, sigmas):
+            asked.append(sigmas)
+            return super().on_path(sigmas)
+
+    sigmas = [14.6, 4.0, 1.0, 0.0]
+    for name in SAMPLERS:
+        noise = Asked([5], (4, 4, 4))
+        for _ in SAMPLERS[name](denoiser, noise.draw() * 14.6, sigmas, noise):
+            pass
+        assert bool(asked) == name.endswith(("SDE", "SDE Heun"))
+        asked.clear()

@@ -8,7 +8,6 @@ import torch
 from mixture import MEAN, STD, denoiser, exact_x0, flow
 
 from modules.core import sampling
-from modules.engine.brownian import BrownianNoise
 from modules.engine.denoise import Denoised
 from modules.engine.noise import ImageNoise
 from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
@@ -29,11 +28,8 @@ def walk(name, x, sigmas, denoise=denoiser, noise=None, **options):
         calls += 1
         return denoise(x, sigma)
 
-    shape = x.shape
-    fresh = noise or (lambda *_: torch.randn(shape))
-    if noise is None and sampling.find_sampler(name).brownian:
-        fresh = BrownianNoise(range(len(x)), tuple(shape[1:]), min(s for s in sigmas if s > 0), sigmas[0], "cpu")
-    for step in SAMPLERS[name](counted, x, sigmas, fresh, **options):
+    noise = noise or ImageNoise(range(len(x)), tuple(x.shape[1:]), "cpu")
+    for step in SAMPLERS[name](counted, x, sigmas, noise, **options):
         x = step.x
     return x, calls
 

@@ -15,6 +15,7 @@ def dpmpp_sde(
     denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, *, eta: float = 1.0, s_noise: float = 1.0
 ) -> Iterator[Step]:
     """Lu et al. 2022 (arXiv:2211.01095), algorithm 1 with noise: to the middle and on, ancestral both times."""
+    noise = on_path(noise, sigmas)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = target = denoiser(x, sigma).x0
         if sigma_next > 0:
@@ -55,6 +56,7 @@ def _2m_sde(
     s_noise: float,
     second: Callable[[float], float],
 ) -> Iterator[Step]:
+    noise = on_path(noise, sigmas)
     last, last_h = None, 0.0
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoiser(x, sigma).x0
@@ -76,6 +78,7 @@ def dpmpp_3m_sde(
 ) -> Iterator[Step]:
     """Lu et al. 2022 (arXiv:2211.01095), section 5, one order up: the parabola through the last three answers."""
     past: list[tuple[float, Tensor]] = []  # (step in log sigma that led away from it, x0), newest first
+    noise = on_path(noise, sigmas)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoiser(x, sigma).x0
         if sigma_next == 0:
@@ -86,6 +89,12 @@ def dpmpp_3m_sde(
             x = _renoise(x, sigma, sigma_next, eta, s_noise, noise)
         yield (step := Step(i, sigma, x, denoised, sigma_next))
         x, past = step.x, [(h, denoised), *past[:1]]
+
+
+def on_path(noise: NoiseSource, sigmas: Sigmas) -> NoiseSource:
+    """The images' Brownian paths where the source has them (`ImageNoise`), else its noise as it is."""
+    make = getattr(noise, "on_path", None)
+    return make(sigmas) if make else noise
 
 
 def _decay(x: Tensor, x0: Tensor, h: float, eta: float) -> Tensor:
