@@ -26,8 +26,12 @@ FRAME = (Path(__file__).parent / "frame.html").read_text("utf-8")
 TAGS = {"en": "en", "zh": "zh-CN"}  # what <html lang> says
 
 _CONFIG = "window.gradio_config = "
-# Links to other sites, and to files that a mounted Gradio does not have.
-_FOREIGN = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>|<link rel="manifest"[^>]*>')
+# Links to other sites, to a file that a mounted Gradio does not have, and the loader of a helper for iframes.
+_FOREIGN = re.compile(
+    r'\s*<meta\s+(?:property|name)="(?:og|twitter):[^>]*>|\s*<link rel="manifest"[^>]*>'
+    r"|\s*<script>\s*\(\(\) => \{\s*const root = (?:(?!</script>).)*</script>",
+    re.DOTALL,
+)
 # Runs before the first paint: only the browser knows whether the system is dark.
 _DARK = (
     "(()=>{const r=document.documentElement,m=matchMedia('(prefers-color-scheme: dark)');"
@@ -119,7 +123,8 @@ class Document:
     def _links(self) -> str:
         sheets = [f"{self._prefix}/theme.css?v={self._config.get('theme_hash', '')}"]
         sheets += [self._static.url(name) for name in STYLES]
-        links = [f'<link rel="stylesheet" href="{sheet}">' for sheet in sheets]
+        links = [f'<link rel="icon" type="image/svg+xml" href="{self._static.url("icon.svg")}">']
+        links += [f'<link rel="stylesheet" href="{sheet}">' for sheet in sheets]
         links += [f'<link rel="modulepreload" href="{self._static.url(name)}">' for name in self._static.modules()]
         return f"<style>{theme.tokens()}</style>{''.join(links)}<script>{_DARK}</script>"
 

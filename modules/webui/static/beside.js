@@ -110,7 +110,7 @@ export function onTokens(listener) {
 async function count() {
   const host = document.getElementById("tokens");
   try {
-    const told = await post("tokens", { text: values.prompt || "", checkpoint: values.checkpoint || "" });
+    const told = await post("tokens", { text: values.prompt || "" });
     host.textContent = say("control.prompt.tokens", { used: told.used, capacity: told.capacity });
     for (const listener of noteListeners) listener(told);
   } catch (problem) {
