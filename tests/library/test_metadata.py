@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import time
+import tracemalloc
 import zlib
 
 import pytest
@@ -92,6 +93,19 @@ def test_a_huge_text_is_left_out_with_a_warning(kind):
     assert found.infotext == ""
     assert [warning.code for warning in found.warnings] == ["picture_text"]
     assert found.record == {"a": 1}
+
+
+def test_a_bomb_is_not_unpacked():
+    info = PngInfo()
+    info.add_text("parameters", "a" * 64_000_000, zip=True)
+    data = encoded("png", {"pnginfo": info})
+    tracemalloc.start()
+    try:
+        found = unpack(data)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(found.warnings) == 1
 
 
 @pytest.mark.parametrize("packed", [True, False])

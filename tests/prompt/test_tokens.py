@@ -140,6 +140,7 @@ def test_a_chunk_never_ends_inside_a_character():
     made = cut(text, dialect=NATIVE)
     assert [chunk.used for chunk in made] == [74, 3]
     assert made[0].end == 74 * 4 - 1
+    assert [chunk.used for chunk in cut("cat " * 73 + "猫", dialect=NATIVE)] == [73, 3]
 
 
 def test_embeddings_take_slots_and_move_whole():
@@ -181,6 +182,7 @@ def test_count():
     assert count("[cat:dog dog dog:0.5] x") == Count(4, 75, ())  # the longest moment
     assert count("cat AND dog dog") == Count(2, 75, ())
     assert count("cat AND dog", composable=False) == Count(3, 75, ())
+    assert count("a AND " + "cat " * 76) == Count(76, 150, (6 + 299,))
 
 
 def test_count_ignores_comments_and_tags_but_points_into_the_typed_text():
