@@ -1,13 +1,22 @@
 """From a plan to pictures: equal by seed and alone or together, cancelled inside a call, told step by step."""
 
 import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from modules.core.errors import Cancelled
-from modules.engine.run import run
-from tests.engine.bench import Bench, KeepingJob
+from modules.core.errors import Cancelled, NotFinite
+from modules.core.geometry import Size
+from modules.engine.run import fulfil, run
+from modules.engine.workshop import Workshop
+from modules.extend.api import Extension, hook
+from modules.extend.hooks import Hooks
+from modules.extend.loader import Found, Registry
+from modules.families.analytic import Analytic
+from modules.planning.compile import compile
+from tests.engine.bench import Bench, KeepingJob, request
 
 
 @pytest.fixture
@@ -40,9 +49,6 @@ def test_a_picture_of_a_batch_is_the_picture_alone(bench):
 
 
 def test_pictures_of_a_retry_keep_their_seeds(bench):
-    from modules.planning.compile import compile
-    from tests.engine.bench import request
-
     job = KeepingJob()
     run(compile(request(count=3, seed=20), bench.catalogue, [2]), bench.workshop, job)
     (event,) = job.of("image_made")
@@ -111,3 +117,148 @@ def test_a_skipped_picture_leaves_the_others(bench):
     job = KeepingJob(skip)
     run(bench.plan(count=3), bench.workshop, job)
     assert [event.picture for event in job.of("image_made")] == [0, 2]
+
+
+@pytest.fixture
+def fragile(bench, monkeypatch):
+    """The analytic family whose networks or decoder only give numbers in 32 bit; returns which of them fail."""
+    broken = {"network": False, "vae": False, "always": False}
+    build = Analytic.build
+
+    def built(self, weights, shapes, numerics, device):
+        model = build(self, weights, shapes, numerics, device)
+        network, decode = model.network, model.decode
+        fails = broken["always"] or numerics.network != "float32"
+        if fails and broken["network"]:
+            model.network = lambda x, time, cond: network(x, time, cond) * float("nan")
+        if fails and broken["vae"]:
+            model.decode = lambda latents: decode(latents) * float("inf")
+        return model
+
+    monkeypatch.setattr(Analytic, "build", built)
+    bench.workshop = Workshop(replace(bench.workshop.settings, numerics="bf16"))
+    return broken
+
+
+def test_an_empty_picture_is_made_again_in_32_bit(bench, fragile):
+    expected = made(bench, count=2).images()
+    bench.workshop.residency.unload()
+    fragile["network"] = True
+    job = made(bench, count=2)
+    assert [warning.code for warning in job.of("warned")] == ["empty_values", "empty_values"]
+    assert [event.facts["numerics"] for event in job.of("image_made")] == ["safe", "safe"]
+    for one, other in zip(job.images(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_empty_decoding_is_done_again_in_32_bit_without_walking_again(bench, fragile):
+    fragile["vae"] = True
+    job = made(bench)
+    assert [warning.code for warning in job.of("warned")] == ["vae_fp32"]
+    assert len(job.of("step")) == 4
+    assert len(job.images()) == 1
+
+
+@pytest.mark.parametrize("part", ["network", "vae"])
+def test_a_picture_that_stays_empty_fails_and_leaves_no_file(bench, fragile, part):
+    fragile[part] = fragile["always"] = True
+    job = KeepingJob()
+    with pytest.raises(NotFinite):
+        run(bench.plan(count=2, sampling={"sampler": "Euler", "steps": 20}), bench.workshop, job)
+    assert not job.images()
+    if part == "network":
+        assert len(job.of("step")) == 5 + 5  # once in each profile: at most five calls are wasted
+
+
+def hooked(*extensions):
+    failed = []
+    return Hooks([(type(one).__name__, one) for one in extensions], failed.append), failed
+
+
+def with_hooks(bench, hooks, **changed):
+    job = KeepingJob()
+    run(bench.plan(**changed), bench.workshop, job, hooks)
+    return job
+
+
+def test_every_point_of_a_picture_is_called_in_order(bench):
+    seen = []
+
+    @dataclass(frozen=True)
+    class Watcher(Extension):
+        """Writes down what is called."""
+
+        title = "Watcher"
+
+        @hook
+        def patch_model(self, network, patches):
+            seen.append("patch_model")
+            patches.callback(seen.append, "unpatched")
+
+        @hook
+        def edit_conditioning(self, conditioning):
+            seen.append("edit_conditioning")
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            seen.append("wrap_denoiser")
+
+        @hook
+        def after_guidance(self, guided):
+            seen.append("after_guidance")
+
+        @hook
+        def after_step(self, step):
+            seen.append("after_step")
+
+        @hook
+        def edit_image(self, image):
+            seen.append("edit_image")
+            return 255 - image
+
+    plain = made(bench, sampling={"sampler": "Euler", "steps": 2}).images()[0]
+    hooks, failed = hooked(Watcher())
+    job = with_hooks(bench, hooks, sampling={"sampler": "Euler", "steps": 2})
+    assert failed == []
+    assert seen == ["patch_model", "edit_conditioning", "wrap_denoiser", *["after_guidance", "after_step"] * 2,
+                    "edit_image", "unpatched"]  # fmt: skip
+    np.testing.assert_array_equal(job.images()[0], 255 - plain)
+
+
+def test_an_extension_that_raises_everywhere_leaves_the_picture_as_it_is(bench):
+    @dataclass(frozen=True)
+    class Broken(Extension):
+        """Raises."""
+
+        title = "Broken"
+
+        @hook
+        def patch_model(self, network, patches):
+            raise RuntimeError("on purpose")
+
+        @hook
+        def edit_image(self, image):
+            raise RuntimeError("never reached: it is left out by then")
+
+    hooks, failed = hooked(Broken())
+    np.testing.assert_array_equal(with_hooks(bench, hooks).images()[0], made(bench).images()[0])
+    assert [problem.hook for problem in failed] == ["patch_model"]
+
+
+def test_a_request_is_edited_before_it_is_planned(bench):
+    @dataclass(frozen=True)
+    class Smaller(Extension):
+        """Halves the width."""
+
+        title = "Smaller"
+
+        @hook
+        def edit_request(self, request):
+            return request.model_copy(update={"size": Size(width=request.size.width // 2, height=request.size.height)})
+
+    registry = Registry([Found("smaller", Path(), True, True, Smaller)])
+    bench.workshop = Workshop(bench.workshop.settings, registry)
+    job = KeepingJob()
+    fulfil(request(size={"width": 128, "height": 64}, extensions={"smaller": {}}), None, bench.catalogue,
+           bench.workshop, job)  # fmt: skip
+    assert job.of("image_made")[0].width == 64
