@@ -16,12 +16,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 GENERATIONS = 5
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = (), group: str = "start", live: bool = False) -> Any:
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), group: str = "start", live: bool = False,
+    bounds: tuple[int, int] | None = None,
+) -> Any:  # fmt: skip
     """One row: ``group`` "start" is a command-line option; others are preferences that the Settings tab shows.
 
-    ``live`` means that a change is felt at once, without a restart.
+    ``live`` means that a change is felt at once, without a restart; ``bounds`` are the least and the greatest number.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "group": group, "live": live})
+    about = {"help": help, "choices": choices, "group": group, "live": live, "bounds": bounds}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Settings:
     """Every setting of the program."""
 
     host: str = option("127.0.0.1", "address to listen on; anything but loopback asks for a token")
-    port: int = option(7860, "port to listen on")
+    port: int = option(7860, "port to listen on", bounds=(1, 65_535))
     data_dir: str = option("", "folder for outputs, models, extensions, database and logs; default: the checkout")
     models_dir: str = option("", "folder with the model files; default: models/ in the data folder")
     device: str = option("auto", "where the engine runs: auto, cpu, cuda, cuda:N or mps")
@@ -44,7 +48,9 @@ class Settings:
     )
     previews: bool = option(True, "show pictures while they are made", group="page", live=True)
     image_format: str = option("png", "the files' format", choices=("png", "jpeg", "webp"), group="pictures", live=True)
-    image_quality: int = option(95, "quality of JPEG and WebP files, 1-100", group="pictures", live=True)
+    image_quality: int = option(
+        95, "quality of JPEG and WebP files, 1-100", group="pictures", live=True, bounds=(1, 100)
+    )
     checkpoint: str = option(
         "", "the checkpoint used when none is chosen; empty: the starter", group="models", live=True
     )
@@ -201,7 +207,9 @@ def _checked(values: Mapping[str, Any]) -> Settings:
         choices = row.metadata["choices"]
         if choices and value not in choices:
             raise BadValue(f"{name} is {value!r}; it can be {', '.join(choices)}.", "Choose one of them.", field=name)
-    made = Settings(**values)
-    if not 1 <= made.port <= 65_535:
-        raise BadValue(f"port is {made.port}, outside 1-65535.", "Choose another.", field="port")
-    return made
+        bounds = row.metadata["bounds"]
+        if bounds and not bounds[0] <= value <= bounds[1]:
+            raise BadValue(f"{name} is {value}, outside {bounds[0]}-{bounds[1]}.", "Choose another.", field=name)
+        if isinstance(value, tuple) and not all(isinstance(part, str) for part in value):
+            raise BadValue(f"{name} holds something that is no text.", "List texts only.", field=name)
+    return Settings(**values)
