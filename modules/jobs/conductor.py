@@ -45,7 +45,7 @@ class Conductor:
         self._is_submitted = False
         self._ended: Ended | None = None  # waits while a finished picture finds no room
         self._course: Course | None = None
-        self._warm: str | None = None  # the checkpoint that the loaded model was asked by
+        self._asked_by = ""  # the name that the loaded model was asked by; a fresh engine has the default one
         self._look = threading.Event()  # there may be a job to take
         self._look.set()
         self._closing = threading.Event()
@@ -130,7 +130,8 @@ class Conductor:
             if not self._look.is_set():
                 return
             self._look.clear()
-            self._job = self._persist(lambda: self._ledger.take(self._warm if about["model"] else None))
+            warm = {about["model"], self._asked_by} if about["model"] else set[str]()
+            self._job = self._persist(lambda: self._ledger.take(warm))
             if self._job is None:
                 return
             self._look.set()  # there may be more behind it
@@ -209,17 +210,14 @@ class Conductor:
             self._queue.resume()
 
     def _hear_engine(self, said: EngineChanged) -> None:
-        about = self._engine.describe()
         now = time.monotonic()
         if said.state == "starting":
-            self._starting_since = now
+            self._starting_since, self._asked_by = now, ""
             said = said.model_copy(update={"estimate_s": self._estimates.seconds("starting", "", "")})
         elif said.state == "ready" and self._starting_since:
             self._estimates.learn("starting", "", "", 1.0, now - self._starting_since)
             self._starting_since = 0.0
             self._look.set()
-        if not about["model"]:
-            self._warm = None
         self._tell(said)
 
     def _give_up_or_try(self) -> None:
@@ -261,7 +259,7 @@ class Conductor:
             self._job = None
         self._course = None
         if self._job is None:
-            self._warm = job.request.model.checkpoint
+            self._asked_by = job.request.model.checkpoint
             self._look.set()
             self._tidy()
 

@@ -4,7 +4,7 @@ import heapq
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 REMEMBERED_CLIENTS = 1_000
@@ -25,8 +25,7 @@ class Waiting(NamedTuple):
 class Turns:
     """Round robin between clients, with a bounded preference for the model that is loaded.
 
-    A client that comes late starts level with those who wait, so nobody can starve them by reconnecting. Waiting jobs
-    are handed in as they are; only whose turn it was, and who was overtaken, is remembered here.
+    Waiting jobs are handed in as they are; only whose turn it was, and who was overtaken, is remembered here.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,8 +41,8 @@ class Turns:
             served, turn = dict(self._served), self._turn
         for _, same in _by_priority(waiting):
             lines = _lines(same)
-            floor = min((served[client] for client in lines if client in served), default=0)
-            heads = [(served.get(client, floor), line[0].position, client) for client, line in lines.items()]
+            _seat(lines, served, turn)
+            heads = [(served[client], line[0].position, client) for client, line in lines.items()]
             heapq.heapify(heads)
             places = dict.fromkeys(lines, 0)
             while heads:
@@ -55,9 +54,11 @@ class Turns:
                 if places[client] < len(lines[client]):
                     heapq.heappush(heads, (turn, lines[client][places[client]].position, client))
 
-    def choose(self, waiting: Iterable[Waiting], warm: str | None) -> Waiting | None:
-        """The next job. ``warm`` names the loaded model: among equal priorities a client's first job that wants it may
-        go before those of other clients, while none of these was overtaken too often or too long.
+    def choose(self, waiting: Iterable[Waiting], warm: Collection[str]) -> Waiting | None:
+        """The next job.
+
+        ``warm`` has the loaded model's names: among equal priorities a client's first job that wants it may go before
+        those of other clients, while none of these was overtaken too often or too long.
         """
         classes = _by_priority(waiting)
         if not classes:
@@ -65,12 +66,10 @@ class Turns:
         with self._lock:
             return self._choose(_lines(classes[0][1]), warm)
 
-    def _choose(self, lines: dict[str, list[Waiting]], warm: str | None) -> Waiting:
-        floor = min((self._served[client] for client in lines if client in self._served), default=0)
-        heads = sorted(
-            (line[0] for line in lines.values()), key=lambda job: (self._served.get(job.client, floor), job.position)
-        )
-        place = next((index for index, job in enumerate(heads) if job.model == warm), 0) if warm is not None else 0
+    def _choose(self, lines: dict[str, list[Waiting]], warm: Collection[str]) -> Waiting:
+        _seat(lines, self._served, self._turn)
+        heads = sorted((line[0] for line in lines.values()), key=lambda job: (self._served[job.client], job.position))
+        place = next((index for index, job in enumerate(heads) if job.model in warm), 0)
         if place and not all(self._may_be_overtaken(job) for job in heads[:place]):
             place = 0
         for job in heads[:place]:
@@ -92,9 +91,15 @@ class Turns:
         self._turn += 1
         self._served[job.client] = self._turn
         self._served.move_to_end(job.client)
-        if len(self._served) > REMEMBERED_CLIENTS:
+        while len(self._served) > REMEMBERED_CLIENTS:
             self._served.popitem(last=False)
         self._overtaken.pop(job.id, None)
+
+
+def _seat(lines: dict[str, list[Waiting]], served: dict[str, int], turn: int) -> None:
+    """Newcomers count as served just now: they come after everybody who waits already, and then in turn with them."""
+    for client in lines:
+        served.setdefault(client, turn)
 
 
 def _by_priority(waiting: Iterable[Waiting]) -> list[tuple[int, list[Waiting]]]:

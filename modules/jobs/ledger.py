@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from modules.core import limits
@@ -46,8 +46,8 @@ class Ledger:
 
         return self._journal.write(write)
 
-    def take(self, warm: str | None = None) -> Job | None:
-        """Start the job whose turn it is; None when none may start. ``warm`` is the checkpoint that is loaded."""
+    def take(self, warm: Collection[str] = ()) -> Job | None:
+        """Start the job whose turn it is; None when none may start. ``warm``: names of the loaded checkpoint."""
 
         def write(transaction: Transaction) -> str | None:
             while chosen := self._queue.choose(transaction, warm):

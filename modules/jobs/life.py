@@ -167,6 +167,8 @@ def _process_main(
         connection.recv_bytes, connection.send_bytes, lambda: open_maker(options), heartbeat_s=heartbeat_s, on_gone=gone
     )
     done.set()
+    sys.stderr.flush()
+    os._exit(0)  # nothing of ours is left to do, and taking torch apart takes more than a second
 
 
 def _linger(*_: object) -> None:

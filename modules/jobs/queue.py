@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, get_args
 
@@ -206,7 +206,7 @@ class Queue:
         if self._controls:
             self._controls.wake()
 
-    def choose(self, transaction: Transaction, warm: str | None) -> Waiting | None:
+    def choose(self, transaction: Transaction, warm: Collection[str]) -> Waiting | None:
         """Inside a write: whose turn it is, None while paused or empty."""
         if self._paused:
             return None

@@ -1,7 +1,8 @@
-"""Studios, requests and patience for the jobs tests."""
+"""Studios, queues, requests and patience for the jobs tests."""
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import pytest
 
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
+from modules.jobs.bus import Bus
 from modules.jobs.job import Job
+from modules.jobs.journal import Journal
+from modules.jobs.ledger import Ledger
+from modules.jobs.queue import Queue
 from modules.jobs.studio import Studio
 from tests.jobs.fakes import MAKERS
 
@@ -36,6 +41,45 @@ def ended(studio: Studio, id: str, seconds: float = 20.0) -> Job:
     """The job once it has ended."""
     until(lambda: studio.queue.job(id).has_ended, seconds)
     return studio.queue.job(id)
+
+
+@dataclass
+class Desk:
+    """A queue without an engine, on one folder; ``reopen`` is a restart."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.reopen()
+
+    def reopen(self) -> "Desk":
+        self.journal = Journal(self.path)
+        self.bus = Bus(self.journal)
+        self.queue = Queue(self.journal, self.bus)
+        self.ledger = Ledger(self.journal, self.queue)
+        return self
+
+    def close(self) -> None:
+        self.journal.close()
+
+    def submit(self, client: str = "me", prompt: str = "a fox", **named: Any) -> Job:
+        fields = {key: named.pop(key) for key in ("count", "model", "seed") if key in named}
+        return self.queue.submit(request_of(prompt, **fields), client=client, workspace="w", **named)
+
+    def run_all(self, warm: tuple[str, ...] = ()) -> list[str]:
+        """Take and finish everything; returns the ids in the order taken."""
+        taken = []
+        while job := self.ledger.take(warm):
+            taken.append(job.id)
+            self.ledger.finish(job.id, 0.0)
+        return taken
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path / "jobs.sqlite")
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["thread", "process"])
