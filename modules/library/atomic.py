@@ -1,5 +1,6 @@
 """Write a file so that its name shows either all of it or nothing, whatever stops the program or the power."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -32,7 +33,7 @@ def write(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     part = part_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, durable=durable)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
         try:
             left = memoryview(data)
@@ -46,6 +47,17 @@ def write(path: Path, data: bytes, *, durable: bool = True) -> None:
     except OSError as problem:
         part.unlink(missing_ok=True)
         raise explain(problem, path.parent) from problem
+
+
+def make_folder(folder: Path, *, durable: bool = True) -> None:
+    """Make a folder and those above it; the name of a new one lasts only once the folder above it is synced."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent, durable=durable)
+    with contextlib.suppress(FileExistsError):  # another thread was faster
+        os.mkdir(folder)
+    if durable:
+        sync_folder(folder.parent)
 
 
 def replace(source: Path, target: Path, *, durable: bool = True) -> None:

@@ -44,7 +44,7 @@ class Database:
     def writing(self) -> Generator[sqlite3.Connection]:
         """One transaction of the only writer; committed at the end, rolled back on any exception.
 
-        Raises DiskFull where SQLite finds no room.
+        Raises DiskFull where SQLite finds no room, WorkbenchError "database_damaged" where the file is broken.
         """
         with self._lock:
             try:
@@ -54,10 +54,9 @@ class Database:
             except BaseException as problem:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
-                if isinstance(problem, sqlite3.OperationalError) and "full" in str(problem):
-                    raise DiskFull(
-                        f"There is no room left for {self.path.name!r}.", "Free some space on the data folder's disk."
-                    ) from problem
+                explained = self._explained(problem) if isinstance(problem, sqlite3.DatabaseError) else None
+                if explained:
+                    raise explained from problem
                 raise
 
     @contextmanager
@@ -69,11 +68,32 @@ class Database:
             connection = self._connect()
         try:
             yield connection
+        except sqlite3.DatabaseError as problem:
+            explained = self._explained(problem)
+            if explained:
+                raise explained from problem
+            raise
         finally:
             try:
                 self._idle.put_nowait(connection)
             except queue.Full:
                 connection.close()
+
+    def _explained(self, problem: sqlite3.DatabaseError) -> WorkbenchError | None:
+        """DiskFull, or a damaged file in words for people; None for a mistake of ours."""
+        code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return DiskFull(
+                f"There is no room left for {self.path.name!r}.", "Free some space on the data folder's disk."
+            )
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+            return WorkbenchError(
+                f"The database {self.path.name!r} cannot be read: {problem}.",
+                "Restart Atelier: it sets the damaged file aside and uses its backup.",
+                code="database_damaged",
+                status=500,
+            )
+        return None
 
     def backup(self) -> None:
         """Copy the database by SQLite's backup API; the old backup stays until the new one is whole and checked."""

@@ -1,6 +1,7 @@
 """The gallery: every finished picture in a SQLite file of its own, paged, searched, trashed, and found again."""
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from modules.library.search import parse
 
 PAGE_MOST = 500
 BACKUP_EVERY_S = 24 * 3600.0
+LOOK_EVERY_S = 60.0
 
 
 class Gallery:
@@ -22,7 +24,7 @@ class Gallery:
 
     Safe to use from any thread: one writer, readers beside it. The files are the truth: an index that is lost, cut or
     emptied is set aside and built anew from them; ``notice`` then says so for the page. With ``background`` a thread
-    looks for pictures that came or went while the program was off, and backs the index up once a day.
+    looks for pictures that came or went outside, each minute, and backs the index up once a day.
     ``on_change(change, ids)`` is told what moved ("trashed", "restored", "found", "rebuilt").
     """
 
@@ -109,7 +111,10 @@ class Gallery:
         return moved
 
     def restore(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """Move pictures back from the trash to where they were; returns the ids that are back."""
+        """Move pictures back from the trash to where they were; returns the ids that are back.
+
+        One whose name another picture has taken meanwhile stays in the trash.
+        """
         moved = self._move(ids, False)
         self._tell("restored", moved)
         return moved
@@ -123,8 +128,11 @@ class Gallery:
         for row in gone:
             trash.destroy(self.outputs, row["path"])
             thumbnails.place(self.thumbnails, row["id"]).unlink(missing_ok=True)
+        folders = {row["path"].rpartition("/")[0] for row in gone}
         with self._database.writing() as connection:
             connection.executemany("DELETE FROM pictures WHERE id = ?", [(row["id"],) for row in gone])
+            # a file that came under the name of a trashed one is found by the next look
+            connection.executemany("DELETE FROM folders WHERE path = ?", [(folder,) for folder in folders])
         return len(gone)
 
     def path(self, id: str) -> Path:
@@ -205,13 +213,17 @@ class Gallery:
     def _move(self, ids: Iterable[str], into: bool) -> tuple[str, ...]:
         moved: list[str] = []
         for id in dict.fromkeys(ids):
-            try:
-                picture = self.get(id)
-            except NotFound:
+            with self._database.reading() as connection:
+                row = connection.execute("SELECT path, trashed_at FROM pictures WHERE id = ?", (id,)).fetchone()
+            if row is None:
                 continue
-            relative = picture.path.relative_to(self.outputs / trash.FOLDER if picture.trashed else self.outputs)
-            if picture.trashed != into:
-                there = (trash.into if into else trash.out_of)(self.outputs, relative.as_posix())
+            if (row["trashed_at"] is not None) != into:
+                try:
+                    there = (trash.into if into else trash.out_of)(self.outputs, row["path"])
+                except WorkbenchError as problem:
+                    if problem.code == "name_taken":
+                        continue  # this one stays where it is
+                    raise
                 with self._database.writing() as connection:
                     connection.execute(
                         "UPDATE pictures SET trashed_at = ?, state = CASE WHEN ? THEN state ELSE 'missing' END"
@@ -230,16 +242,23 @@ class Gallery:
             self.on_change(change, ids)
 
     def _take_care(self) -> None:
-        self.reconcile()
         while not self._closing.is_set():
-            backup = self._database.backup_path
-            age_s = time.time() - backup.stat().st_mtime if backup.exists() else BACKUP_EVERY_S
-            if not 0 <= age_s < BACKUP_EVERY_S:
-                try:
-                    self.backup()
-                except WorkbenchError as problem:
-                    self.notice = problem
-            self._closing.wait(3600.0)
+            try:
+                self.reconcile()
+                self._backup_if_old()
+            except (WorkbenchError, sqlite3.Error, OSError) as problem:
+                self.notice = WorkbenchError(
+                    f"The gallery could not be compared with its files: {problem}",
+                    "It is tried again every minute.",
+                    code="gallery_care",
+                )
+            self._closing.wait(LOOK_EVERY_S)
+
+    def _backup_if_old(self) -> None:
+        backup = self._database.backup_path
+        age_s = time.time() - backup.stat().st_mtime if backup.exists() else BACKUP_EVERY_S
+        if not self._closing.is_set() and not 0 <= age_s < BACKUP_EVERY_S:
+            self.backup()
 
 
 def _cursor(text: str) -> int:

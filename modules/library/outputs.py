@@ -152,10 +152,18 @@ class Outputs:
         suffix = {"png": "png", "jpeg": "jpg", "webp": "webp"}[format]
         while True:
             path = f"{folder}/{self._next_number(folder):05d}-{seed}.{suffix}"
-            if not (self.folder / path).exists() and not self.gallery.knows(identify(path)):
+            if not self._is_taken(path):
                 break
         atomic.write(self.folder / path, data)
         return path
+
+    def _is_taken(self, path: str) -> bool:
+        if (self.folder / path).exists():
+            return True
+        try:
+            return self.gallery.knows(identify(path))
+        except (WorkbenchError, sqlite3.Error):
+            return False  # a broken index costs no picture; it will be built anew from the files
 
     def _next_number(self, folder: str) -> int:
         """One more than the largest number in the folder; the folder is listed once, then counted in memory."""

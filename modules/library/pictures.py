@@ -119,7 +119,8 @@ class Entry:
                ON CONFLICT (id) DO UPDATE SET width = excluded.width, height = excluded.height, seed = excluded.seed,
                  created_at = excluded.created_at, prompt = excluded.prompt, request = excluded.request,
                  infotext = excluded.infotext, facts = excluded.facts, job = excluded.job, picture = excluded.picture,
-                 size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, state = excluded.state""",
+                 size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, state = excluded.state,
+                 new = excluded.new""",
             (
                 seq, self.id, self.path, self.width, self.height, self.seed, self.created_at, _stored(self.prompt()),
                 _stored(self.request.to_json()) if self.request else None, _stored(self.infotext),

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from modules.core.errors import WorkbenchError
 from modules.library import atomic
 
 FOLDER = ".trash"
@@ -11,13 +12,13 @@ FOLDER = ".trash"
 def into(outputs: Path, path: str) -> bool:
     """Move ``path`` (relative to outputs/) to the same place below the trash; False where there is no such file.
 
-    Raises DiskFull or WorkbenchError "not_writable".
+    Raises DiskFull, and WorkbenchError "not_writable" or "name_taken" (never over another picture).
     """
     return _move(outputs / path, outputs / FOLDER / path)
 
 
 def out_of(outputs: Path, path: str) -> bool:
-    """Move ``path`` from the trash to where it was; False where the trash does not hold it."""
+    """Move ``path`` from the trash to where it was; False where the trash does not hold it. Raises as ``into``."""
     return _move(outputs / FOLDER / path, outputs / path)
 
 
@@ -38,10 +39,15 @@ def destroy(outputs: Path, path: str) -> None:
 
 
 def _move(source: Path, target: Path) -> bool:
+    if not source.exists():
+        return False
+    if target.exists():
+        raise WorkbenchError(
+            f"Another picture has the name {target.name!r} now.", "Rename or remove it, then try again.",
+            code="name_taken", status=409,
+        )  # fmt: skip
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            return False  # never over a picture that came there meanwhile
+        atomic.make_folder(target.parent)
         os.replace(source, target)
         atomic.sync_folder(target.parent)
         atomic.sync_folder(source.parent)

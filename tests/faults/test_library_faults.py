@@ -35,6 +35,7 @@ def save(into, seed=1, picture=0):
 
 @pytest.fixture
 def gallery(tmp_path):
+    (tmp_path / "data").mkdir()
     made = Gallery(tmp_path / "data", background=False)
     yield made
     made.close()
@@ -60,6 +61,10 @@ class Disk:
         if flags & os.O_CREAT:
             self.operations.append(("create", str(path)))
         return descriptor
+
+    def mkdir(self, path, *mode):
+        self.operations.append(("mkdir", str(path)))
+        os.mkdir(path, *mode)
 
     def write(self, descriptor, data):
         data = data[: max(1, len(data) // 3)]  # a write may take less than it was given
@@ -110,8 +115,13 @@ def test_f3_a_power_cut_at_any_write_never_leaves_half_a_picture(gallery, monkey
         for state in disk.after_power_cut(moment):
             halves += state.get(str(saved.path), whole) != whole
     assert halves == 0
-    ours = [operation for operation in disk.operations if ".webp" not in str(operation)]
+    ours = [operation for operation in disk.operations if ".cache" not in str(operation)]
     assert [operation[0] for operation in ours][-2:] == ["replace", "sync folder"]
+    made = [operation[1] for operation in ours if operation[0] == "mkdir"]
+    assert len(made) == 2  # the date's folder and the one above: they must not vanish with the picture in them
+    for folder in made:
+        at = ours.index(("mkdir", folder))
+        assert ("sync folder", str(Path(folder).parent)) in ours[at:]
     assert gallery.count() == 1
 
 
@@ -181,6 +191,23 @@ def test_f5_a_damaged_backup_is_not_trusted(tmp_path):
     assert gallery.notice.facts["source"] == "empty"
     assert len(gallery.reconcile().found) == 1
     gallery.close()
+
+
+def test_f5_an_index_that_breaks_while_it_is_open_is_an_error_with_a_way_out(gallery):
+    into = Outputs(gallery, Settings())
+    for seed in range(3):
+        save(into, seed)
+    gallery._database.close()
+    with gallery._database.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(gallery._database.path.stat().st_size - 4096))
+    with pytest.raises(WorkbenchError) as caught:
+        gallery.page()
+    assert caught.value.code == "database_damaged"
+    gallery._database._writer = gallery._database._connect()
+    saved = save(into, 4)
+    assert [warning.code for warning in saved.warnings] == ["index_failed"]
+    assert picturefile.look(saved.path).whole
 
 
 def test_an_index_of_a_later_version_is_refused_and_left_alone(tmp_path):

@@ -157,9 +157,13 @@ def test_restore_never_writes_over_another_picture(gallery, outputs):
     one = save(outputs, seed=1)
     gallery.trash([one.id])
     one.path.write_bytes(b"another")
-    gallery.restore([one.id])
+    assert gallery.restore([one.id]) == ()
     assert one.path.read_bytes() == b"another"
-    assert (gallery.outputs / ".trash" / one.path.relative_to(gallery.outputs)).exists()
+    assert gallery.get(one.id).trashed
+    assert gallery.path(one.id).parts[-4] == ".trash"
+    gallery.purge()
+    assert one.path.read_bytes() == b"another"
+    assert gallery.reconcile().found == (one.id,)
 
 
 def test_edges_lead_both_ways(gallery, outputs):
