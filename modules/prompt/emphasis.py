@@ -6,6 +6,7 @@ from bisect import insort
 from typing import Final, NamedTuple
 
 from modules.core import limits
+from modules.core.errors import BadValue
 from modules.prompt.dialect import NATIVE, Dialect
 
 ROUND: Final = 1.1
@@ -38,7 +39,8 @@ def runs(text: str, *, dialect: Dialect = NATIVE) -> tuple[Run, ...]:
 
     ``(x)`` multiplies by 1.1, ``[x]`` by 1/1.1, ``(x:n)`` by n. Round and square brackets are matched apart from each
     other; open ones reach to the end of the text, closers without an opener are text, a number that is none (``nan``,
-    ``1.2.3``) is text. Linear in the length: at most 64 brackets are open at once, which ``grammar.parse`` ensures.
+    ``1.2.3``) is text. Linear in the length, since at most 64 brackets are open at once: raises BadValue beyond, which
+    cannot happen for a text that ``grammar.parse`` let through.
     """
     pieces = _Pieces()
     for match in _TOKEN.finditer(text):
@@ -59,6 +61,15 @@ def runs(text: str, *, dialect: Dialect = NATIVE) -> tuple[Run, ...]:
         else:
             _add_text(pieces, text, start, match.end())
     return _merge(text, pieces, dialect)
+
+
+def too_deep(field: str) -> BadValue:
+    """The error for a prompt with too many open brackets."""
+    return BadValue(
+        f"More than {limits.PROMPT_NESTING} brackets are open at once in the prompt.",
+        "Close some, or write \\( and \\[ for brackets that are only text.",
+        code="prompt_too_deep", field=field, high=limits.PROMPT_NESTING,
+    )  # fmt: skip
 
 
 def _factor(number: str) -> float | None:
@@ -92,6 +103,8 @@ class _Pieces:
 
     def open(self, kind: str) -> None:
         self._open[kind].append(len(self.spans))
+        if len(self._open["("]) + len(self._open["["]) > limits.PROMPT_NESTING:
+            raise too_deep("prompt")
 
     def has_open(self, kind: str) -> bool:
         return bool(self._open[kind])

@@ -16,6 +16,7 @@ from typing import Final
 from modules.core import limits
 from modules.core.errors import BadValue
 from modules.prompt.dialect import NATIVE, Dialect
+from modules.prompt.emphasis import too_deep
 
 _SPECIAL: Final = re.compile(r"\\[^\n]|[\\()\[\]:|]")
 _AND: Final = re.compile(r"\bAND\b")
@@ -278,7 +279,8 @@ def _tree(text: str, dialect: Dialect, field: str) -> Nodes:
         top = stack[-1]
         if char in depth:
             depth[char] += 1
-            _check_depth(depth, field)
+            if sum(depth.values()) > limits.PROMPT_NESTING:
+                raise too_deep(field)
             stack.append(_Frame(char, place))
         elif char == ":":
             top.colons.append(place)
@@ -297,15 +299,6 @@ def _tree(text: str, dialect: Dialect, field: str) -> Nodes:
     if is_literal and not dialect.stray_bar_is_text:
         return whole
     return _fill(-1, len(text), root.found)
-
-
-def _check_depth(depth: dict[str, int], field: str) -> None:
-    if sum(depth.values()) > limits.PROMPT_NESTING:
-        raise BadValue(
-            f"More than {limits.PROMPT_NESTING} brackets are open at once in the prompt.",
-            "Close some, or write \\( and \\[ for brackets that are only text.",
-            code="prompt_too_deep", field=field, high=limits.PROMPT_NESTING,
-        )  # fmt: skip
 
 
 def _close(text: str, frame: _Frame, end: int, parent: _Frame) -> bool:

@@ -20,6 +20,7 @@ COMMA: Final = 267
 CHUNK: Final = 75  # tokens of the prompt in one call of the text encoder; with START and END 77
 COMMA_BACKTRACK: Final = 20
 
+_COUNTED_MOST: Final = 64
 _MERGES: Final = Path(__file__).parent / "data" / "clip_merges.txt"
 _WORDS: Final = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
@@ -172,14 +173,15 @@ def count(
 ) -> Count:
     """Count a prompt as typed, comments and tags included, for the live counter; ``composable=False`` for negatives.
 
-    Raises only what ``grammar.parse`` raises.
+    Where a schedule shows more than 64 different texts, the 64 of most bytes are counted. Raises only what
+    ``grammar.parse`` raises.
     """
     uncommented = tags.without_comments(text)
     untagged, _ = tags.split(uncommented.text)
     used, capacity, boundaries = 0, CHUNK, list[int]()
     for part in grammar.parse(untagged.text, composable=composable, dialect=dialect).parts:
         longest: tuple[int, tuple[Chunk, ...], grammar.Variant] | None = None
-        for variant in {variant.text: variant for variant in _texts(part, steps, dialect)}.values():
+        for variant in _longest(_texts(part, steps, dialect)):
             made = chunks(emphasis.runs(variant.text, dialect=dialect), dialect=dialect, embeddings=embeddings)
             length = (len(made) - 1) * CHUNK + made[-1].used
             if longest is None or length > longest[0]:
@@ -194,6 +196,12 @@ def count(
 
 def _texts(part: grammar.SubPrompt, steps: int, dialect: Dialect) -> Sequence[grammar.Variant]:
     return grammar.timeline(part, steps) if dialect.stray_bar_is_text else grammar.variants(part, steps)
+
+
+def _longest(variants: Sequence[grammar.Variant]) -> list[grammar.Variant]:
+    """Each text once, at most as many as can be counted while somebody types."""
+    distinct = {variant.text: variant for variant in variants}.values()
+    return sorted(distinct, key=lambda variant: -len(variant.text.encode("utf-8", "replace")))[:_COUNTED_MOST]
 
 
 def _byte_letters() -> list[str]:

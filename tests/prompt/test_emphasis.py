@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modules.core.errors import BadValue
 from modules.prompt.dialect import A1111, NATIVE
 from modules.prompt.emphasis import ROUND, Run, runs
 
@@ -76,6 +77,13 @@ def test_break_inside_brackets_breaks_in_our_reading():
 def test_a_digit_flood_is_clamped():
     assert pairs(f"(x:{'9' * 5000})") == [("x", 10.0)]
     assert runs("(" * 64 + "x" + ":9999)" * 64)[0].weight == 10.0
+
+
+def test_open_brackets_are_bounded():
+    assert runs("[(" * 32 + "x")[0].text == "x"
+    with pytest.raises(BadValue) as caught:
+        runs("[(" * 32 + "(x")
+    assert caught.value.code == "prompt_too_deep"
 
 
 def test_spans_point_into_the_text():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -183,6 +184,15 @@ def test_count():
     assert count("cat AND dog dog") == Count(2, 75, ())
     assert count("cat AND dog", composable=False) == Count(3, 75, ())
     assert count("a AND " + "cat " * 76) == Count(76, 150, (6 + 299,))
+
+
+def test_count_of_many_texts_is_bounded():
+    primes = [2, 3, 5, 7, 11, 13]
+    text = "".join(f"[{'|'.join('cat ' * (option + 1) for option in range(prime))}]" for prime in primes)
+    start = time.process_time()
+    found = count(text + "dog " * 4_000, steps=150)
+    assert time.process_time() - start < 4.0
+    assert found.used > 4_000 + 30
 
 
 def test_count_ignores_comments_and_tags_but_points_into_the_typed_text():
