@@ -159,6 +159,37 @@ def speaking(edge):
     return network
 
 
+REFERENCE = {  # three values of the same walk by k-diffusion as of February 2026, in float64 (docs/parity.md)
+    "Euler": (-1.82617, -0.36125, 1.20245),
+    "Euler a": (-0.13497, 0.01179, 0.37588),
+    "Heun": (-1.94020, -0.41180, 1.32032),
+    "DPM2": (-1.92656, -0.40182, 1.29691),
+    "DPM2 a": (-0.46321, 0.16356, 0.36442),
+    "LMS": (-1.91966, -0.38395, 1.28281),
+    "DPM++ 2S a": (-0.58457, 0.18027, 0.34365),
+    "DPM++ SDE": (-0.03414, 0.02888, 0.56285),
+    "DPM++ 2M": (-1.93751, -0.40547, 1.30712),
+    "DPM++ 2M SDE": (-0.11103, 0.37649, 0.34961),
+    "DPM++ 2M SDE Heun": (-0.11233, 0.38799, 0.35855),
+    "DPM++ 3M SDE": (-0.53326, 0.30825, 0.34972),
+    "DPM fast": (-1.62473, -0.49199, 0.31562),
+    "DPM adaptive": (0.03836, -0.87310, 0.52032),
+}
+
+
+@pytest.mark.parametrize("name", list(REFERENCE))
+def test_walks_as_the_originals_do(name):
+    sigmas = sigmas_for(name, "Automatic", 20, SD)
+    x = torch.linspace(-2, 2, 16, dtype=torch.float64).reshape(1, 1, 4, 4) * sigmas[0]
+    draws = itertools.count(1)
+
+    def noise(sigma, sigma_next):
+        return (2**0.5 * torch.cos(torch.arange(1, 17, dtype=torch.float64) * next(draws))).reshape(1, 1, 4, 4)
+
+    end = walk(name, x, sigmas, noise=noise)[0].flatten()
+    assert (float(end[0]), float(end[6]), float(end[15])) == pytest.approx(REFERENCE[name], abs=1e-4)
+
+
 CALLS = {  # at 20 and 30 steps, with the schedule that Automatic means
     "Euler": (20, 30), "Euler a": (20, 30), "Heun": (39, 59), "DPM++ 2M": (20, 30), "DDIM": (19, 30),
     "DDIM CFG++": (19, 30), "PLMS": (20, 31), "UniPC": (20, 31), "Restart": (39, 59),
