@@ -61,6 +61,8 @@ function accepted(id) {
   const busy = showing && showing.state === "running" && showing.workspace === boot.workspace && state.following;
   change({ following: true });
   if (!busy) showJob(id);
+  // on a phone the stage is above the form
+  document.getElementById("create").scrollTo({ top: 0, behavior: "smooth" });
 }
 
 // An error is told beside its field; one without a field as a message.
