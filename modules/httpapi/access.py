@@ -41,6 +41,7 @@ class Access:
         self.token: str = kept.get("token") or secrets.token_urlsafe(32)
         self._sessions: deque[str] = deque(kept.get("sessions", ()), maxlen=SESSIONS)
         self._key = secrets.token_urlsafe(32)
+        self.on_used: Callable[[], None] | None = None  # a link was used: there is a new one for the next browser
         self._write()
 
     def link(self, base: str) -> str:
@@ -58,7 +59,9 @@ class Access:
             session = secrets.token_urlsafe(32)
             self._sessions.append(_hash(session))
             self._write()
-            return "admitted", session
+        if self.on_used:
+            self.on_used()
+        return "admitted", session
 
     def verdict(self, headers: Mapping[str, str], cookie: str, peer: str) -> Verdict:
         """Judge a request's cookie or Authorization (Bearer, or Basic whose password is the token).

@@ -30,6 +30,8 @@ class Serving:
         self.settings = settings
         self._socket = _listen(settings.host, settings.port)
         self.gate = Gate(settings)
+        if self.gate.access:
+            self.gate.access.on_used = lambda: print(f"For another browser: {self.link}", flush=True)
         config = uvicorn.Config(
             self.gate, log_config=None, access_log=False, server_header=False, date_header=True, lifespan="on",
             proxy_headers=False, timeout_graceful_shutdown=int(STOP_S), ws="none",

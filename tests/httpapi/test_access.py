@@ -48,6 +48,8 @@ def test_without_a_key_all_but_health_login_and_static_is_401(gate):
 
 
 def test_the_link_signs_a_browser_in_once(gate):
+    told = []
+    gate.access.on_used = lambda: told.append(gate.access.link("http://x"))
     path = gate.access.link("http://x").removeprefix("http://x")
     answer = see(gate, path)
     cookie = answer.header("set-cookie")
@@ -56,7 +58,7 @@ def test_the_link_signs_a_browser_in_once(gate):
     assert "SameSite=Strict" in cookie
     assert see(gate, "/", cookie=cookie.partition(";")[0]).status == 200
     assert see(gate, path).status == 401
-    assert gate.access.link("http://x") != "http://x" + path
+    assert told == [gate.access.link("http://x")] != ["http://x" + path]
 
 
 def test_a_session_survives_a_restart(gate, tmp_path):
