@@ -41,6 +41,15 @@ def test_nv_counts_draws_and_reads_all_of_the_seed():
     assert second.flatten()[7] == float(box_muller(a, b)[0])
 
 
+def test_nv_numbers_values_on_through_large_tensors():
+    values = PhiloxGenerator(3).normal((4, 100, 100)).flatten()
+    for place in (16383, 16384, 39999):
+        counter = np.zeros((4, 1), dtype=np.uint32)
+        counter[2] = place
+        a, b, _, _ = philox_4x32(counter, np.array([3, 0], dtype=np.uint32))
+        assert values[place] == float(box_muller(a, b)[0])
+
+
 def test_box_muller_never_takes_the_log_of_zero():
     edge = np.array([0, 2**32 - 1], dtype=np.uint32)
     values = box_muller(edge, edge)
