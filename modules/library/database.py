@@ -14,7 +14,6 @@ from modules.library import atomic
 
 Migration = Callable[[sqlite3.Connection], None]
 _IDLE_READERS = 8
-_HEADER = b"SQLite format 3\x00"
 
 
 class Database:
@@ -134,14 +133,7 @@ class Database:
         return made
 
     def _is_sound(self, path: Path) -> bool:
-        """Whether this is our database, whole: an empty file passes SQLite's own check, so that is asked first."""
-        try:
-            with path.open("rb") as file:
-                header = file.read(100)
-        except OSError:
-            return False
-        if len(header) < 100 or not header.startswith(_HEADER):
-            return False
+        """Whether this is our database, whole: an empty file passes SQLite's own check but lacks our mark."""
         connection = sqlite3.connect(path, timeout=10.0)
         try:
             if connection.execute("PRAGMA application_id").fetchone()[0] != self._application:

@@ -158,7 +158,8 @@ class Outputs:
         return path
 
     def _is_taken(self, path: str) -> bool:
-        if (self.folder / path).exists():
+        """Whether a picture has or had this name: ids follow from names, so one in the trash keeps its own."""
+        if (self.folder / path).exists() or (self.folder / trash.FOLDER / path).exists():
             return True
         try:
             return self.gallery.knows(identify(path))
@@ -169,8 +170,8 @@ class Outputs:
         """One more than the largest number in the folder; the folder is listed once, then counted in memory."""
         with self._lock:
             if folder not in self._numbers:
-                places = (self.folder / folder, self.folder / trash.FOLDER / folder)
-                names = [name for place in places if place.is_dir() for name in os.listdir(place)]
+                place = self.folder / folder
+                names = os.listdir(place) if place.is_dir() else []
                 numbers = [int(head) for name in names if (head := name.partition("-")[0]).isdecimal()]
                 self._numbers[folder] = max((number for number in numbers if number < 10**9), default=0)
             self._numbers[folder] += 1

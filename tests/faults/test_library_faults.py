@@ -145,7 +145,7 @@ def test_f4_a_cut_png_among_the_outputs_is_shown_as_damaged(gallery, cut):
     assert [picture.state for picture in gallery.page().items] == ["damaged", "damaged"]
 
 
-@pytest.mark.parametrize("cut", [0, 50, 100, 4096, "half", "zeroed", "text"])
+@pytest.mark.parametrize("cut", [0, 50, 100, 4096, "half", "zeroed", "text", "garbage"])
 @pytest.mark.parametrize("with_backup", [False, True])
 def test_f5_a_damaged_index_is_set_aside_and_built_anew(tmp_path, cut, with_backup):
     gallery = Gallery(tmp_path, background=False)
@@ -162,6 +162,10 @@ def test_f5_a_damaged_index_is_set_aside_and_built_anew(tmp_path, cut, with_back
         index.write_bytes(bytes(size))
     elif cut == "text":
         index.write_bytes(b"not a database at all" * 1000)
+    elif cut == "garbage":  # of the right length, and the first page is whole
+        with index.open("r+b") as file:
+            file.seek(4096)
+            file.write(bytes(8192))
     else:
         os.truncate(index, size // 2 if cut == "half" else cut)
     began = time.monotonic()

@@ -250,6 +250,28 @@ def test_other_bytes_under_the_same_name_are_noticed(models, open_catalogue, how
         assert hashed(catalogue, "a").sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != before.sha256
 
 
+def test_a_file_that_changes_while_it_is_hashed_gets_no_hash_of_other_bytes(models, open_catalogue, monkeypatch):
+    path = write(models / "a.safetensors", fill=1)
+    reading = checkpoints._sha256
+    changed = []
+
+    def changing(one, stop):
+        digest = reading(one, stop)
+        if not changed:
+            changed.append(digest)
+            write(path, metadata={"modelspec.title": "other"}, fill=2)
+        return digest
+
+    monkeypatch.setattr(checkpoints, "_sha256", changing)
+    catalogue = open_catalogue(hashing=True)
+    while not changed:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert {one.sha256 for one in catalogue._found.values()} == {None}
+    catalogue.refresh()
+    assert hashed(catalogue, "a").sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != changed[0]
+
+
 def test_the_cache_may_be_lost_or_damaged(tmp_path, models, open_catalogue):
     write(models / "a.safetensors")
     first = open_catalogue()

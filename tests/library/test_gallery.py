@@ -13,6 +13,7 @@ from modules.core import limits
 from modules.core.errors import BadValue, NotFound
 from modules.core.request import GenerationRequest, Hires, Sampling
 from modules.core.settings import Settings
+from modules.library import picturefile
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
 from modules.library.pictures import Entry, identify
@@ -322,18 +323,38 @@ def test_unfinished_files_of_an_earlier_run_are_removed_and_those_of_this_run_ar
     assert ours.exists()
 
 
-def test_a_picture_saved_while_files_are_compared_has_one_row(gallery, outputs):
+def test_a_picture_saved_while_files_are_compared_keeps_what_its_own_row_knows(gallery, outputs, monkeypatch):
+    saved = save(outputs)
+    with gallery._database.writing() as connection:
+        connection.execute("DELETE FROM pictures")  # the moment between the file and its row
+    row = Entry(
+        path=saved.path.relative_to(gallery.outputs).as_posix(), width=1, height=1, created_at=0.0, size_bytes=1,
+        mtime_ns=1, job="its own",
+    )  # fmt: skip
+    look = picturefile.look
+    monkeypatch.setattr(picturefile, "look", lambda path: gallery.add(row) and look(path))
+    assert gallery.reconcile().found == ()
+    assert gallery.count() == 1
+    assert gallery.get(saved.id).job == "its own"
+
+
+def test_a_row_that_was_found_first_is_overwritten_by_the_one_that_knows_more(gallery, outputs):
     saved = save(outputs)
     with gallery._database.writing() as connection:
         connection.execute("DELETE FROM pictures")
     assert gallery.reconcile().found == (saved.id,)
-    row = Entry(
-        path=saved.path.relative_to(gallery.outputs).as_posix(), width=1, height=1, created_at=0.0, size_bytes=1,
-        mtime_ns=1, job="later",
-    )  # fmt: skip
-    gallery.add(row)
+    path = saved.path.relative_to(gallery.outputs).as_posix()
+    gallery.add(Entry(path=path, width=1, height=1, created_at=0.0, size_bytes=1, mtime_ns=1, job="later", new=True))
     assert gallery.count() == 1
-    assert gallery.get(saved.id).job == "later"
+    assert (gallery.get(saved.id).job, gallery.get(saved.id).new) == ("later", True)
+
+
+def test_a_name_in_the_trash_is_not_given_again_even_without_an_index(tmp_path, gallery, outputs):
+    saved = save(outputs, seed=5)
+    gallery.trash([saved.id])
+    with gallery._database.writing() as connection:
+        connection.execute("DELETE FROM pictures")
+    assert save(Outputs(gallery, Settings()), seed=5).path.name == "00002-5.png"
 
 
 def test_rebuild_keeps_ids_requests_order_jobs_and_edges(tmp_path):
