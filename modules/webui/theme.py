@@ -122,6 +122,7 @@ def theme() -> Any:
         "input_radius": SIZES["radius"],
         "input_text_size": TYPE["body"][0],
         "input_padding": "6px 10px",
+        "input_border_width": "1px",
         "input_shadow": "none",
         "input_shadow_focus": "none",
         "button_large_radius": SIZES["radius"],

@@ -77,13 +77,8 @@ function follow(changed) {
 
 let settling = null;
 let wanted = {};
-let first = true;
 
 function settle(set) {
-  if (first) {
-    first = false; // the first drawing shows what the server wrote
-    return;
-  }
   Object.assign(wanted, set);
   clearTimeout(settling);
   settling = setTimeout(

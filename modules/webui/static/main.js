@@ -41,6 +41,7 @@ for (const part of [stage, verbs, rail, picker, gallery, models, extensions, set
 await streaming;
 await rail.loadRecent();
 decideView();
+document.documentElement.classList.add("ready");
 
 // What the stage shows when the page opens: the job that runs, what ended last, or the first start.
 function decideView() {

@@ -28,8 +28,9 @@ export function names() {
 
 export function size(bytes) {
   const mega = bytes / 1024 / 1024;
+  if (mega < 1) return say("models.size_kb", { n: Math.max(1, Math.round(bytes / 1024)) });
   if (mega >= 1000) return say("models.size_gb", { n: (mega / 1024).toFixed(1) });
-  return say("models.size_mb", { n: mega < 1 ? mega.toFixed(2) : Math.round(mega) });
+  return say("models.size_mb", { n: Math.round(mega) });
 }
 
 export function cards(query, { chosen, choose }) {
