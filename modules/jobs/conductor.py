@@ -93,7 +93,7 @@ class Conductor:
             self._adopt_earlier()
             while not self._is_over():
                 try:
-                    self._turn()
+                    self.turn()
                 except Exception:  # the boundary of a job: whatever it did, the next one runs
                     log.exception("a job could not be conducted")
                     self._abandon()
@@ -105,7 +105,8 @@ class Conductor:
             return False
         return self._job is None or not self._is_submitted or time.monotonic() > self._close_at
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """One round; the conductor's thread calls it again and again."""
         if self._collector.kept:
             self._save_again()
             if self._collector.is_full:
