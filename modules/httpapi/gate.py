@@ -43,7 +43,6 @@ class Gate:
         self.origins = Origins.of(settings)
         self.guarded = not settings.is_local() or bool(self.origins.public)
         self.access = Access(settings.data / ".atelier-access.json") if self.guarded else None
-        self.ready = False
         self._app: App = starting
         self._stack = contextlib.AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,16 +53,21 @@ class Gate:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._closing.set)
 
+    @property
+    def ready(self) -> bool:
+        """Whether everything answers: an application may say with ``warming`` that its pages are still being made."""
+        return self._app is not starting and not getattr(self._app, "warming", False)
+
     def attach(self, app: App, timeout_s: float = 60.0) -> None:
         """Hand over to the application, from any thread but the server's; returns when its start-up has run."""
         if self._loop is None:
-            self._app, self.ready = app, True
+            self._app = app
         else:
             asyncio.run_coroutine_threadsafe(self._take(app), self._loop).result(timeout_s)
 
     async def _take(self, app: App) -> None:
         await self._stack.enter_async_context(running(app))
-        self._app, self.ready = app, True
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -138,7 +142,7 @@ class Gate:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self._loop = asyncio.get_running_loop()
-        if self.ready:
+        if self._app is not starting:
             await self._stack.enter_async_context(running(self._app))
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -110,12 +110,7 @@ def _add_jobs(made: APIRouter, studio: Studio) -> None:
         limit: Annotated[int, Query(ge=1, le=JOBS_MOST)] = 100,
     ) -> Json:
         """Jobs, the newest first; ``state`` names one or several, separated by commas."""
-        states = [word.strip() for word in state.split(",") if word.strip()]
-        for word in states:
-            if word not in get_args(State):
-                raise BadValue(
-                    f"There is no state {word!r}.", f"There are {', '.join(get_args(State))}.", field="state"
-                )
+        states = [_state(word.strip()) for word in state.split(",") if word.strip()]
         found = studio.queue.jobs(states=states, workspace=workspace, limit=limit)
         return Json({"jobs": [one(job) for job in found], "counts": studio.queue.counts()})
 
@@ -132,6 +127,13 @@ def _add_jobs(made: APIRouter, studio: Studio) -> None:
 
     for verb, about in VERBS.items():
         made.add_api_route(f"/jobs/{{id}}/{verb}", _act(studio, verb, one), methods=["POST"], description=about)
+
+
+def _state(word: str) -> State:
+    known: dict[str, State] = {state: state for state in get_args(State)}
+    if word not in known:
+        raise BadValue(f"There is no state {word!r}.", f"There are {', '.join(known)}.", field="state")
+    return known[word]
 
 
 def _act(studio: Studio, verb: str, one: Callable[[Job], dict[str, Any]]) -> Callable[[str], Json]:

@@ -1,5 +1,6 @@
 """Puts the rooms of the way in together: typed API, dialect and pages behind one gate."""
 
+import asyncio
 import contextlib
 import inspect
 import logging
@@ -14,9 +15,10 @@ from starlette.exceptions import HTTPException
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
 from modules.httpapi import events, jobs, media, pictures, program, sdapi
-from modules.httpapi.answers import App, Receive, Scope, Send, send_json
+from modules.httpapi.answers import App, Message, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
 from modules.httpapi.lifespan import running
+from modules.httpapi.starting import starting
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, error_body, problem, request_id
 
@@ -46,25 +48,60 @@ def build_app(studio: Studio, pages: App | None = None, gate: Gate | None = None
 
 
 class Rooms:
-    """Sends the API's addresses to the API and all others to the pages."""
+    """Sends the API's addresses to the API and all others to the pages.
+
+    The first page takes seconds to draw, so it is drawn as soon as the program starts; until then (``warming``) ``/``
+    says "starting" while the API works already.
+    """
 
     def __init__(self, api: App, pages: App | None) -> None:
         self._api = api
         self._pages = pages or _nothing
+        self.warming = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif scope["path"].startswith(OWN):
+            await self._api(scope, receive, send)
+        elif self.warming and scope["path"] == "/" and scope["type"] == "http":
+            await starting(scope, receive, send)
         else:
-            room = self._api if scope["path"].startswith(OWN) else self._pages
-            await room(scope, receive, send)
+            await self._pages(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         async with running(self._api), running(self._pages), _closed(self._pages):
+            self.warming = self._pages is not _nothing
+            drawing = asyncio.ensure_future(self._draw())
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _draw(self) -> None:
+        try:
+            await self._pages(dict(_FIRST_VISIT), _no_body, _unheard)
+        except Exception:
+            LOG.exception("the first page could not be drawn")  # whoever opens it gets the error
+        finally:
+            self.warming = False
+
+
+_FIRST_VISIT: dict[str, Any] = {
+    "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/",
+    "raw_path": b"/", "query_string": b"", "root_path": "", "headers": [(b"host", b"127.0.0.1")],
+    "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 80),
+}  # fmt: skip
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _unheard(message: Message) -> None:
+    """The first visit is for its effect: everything is made and imported."""
 
 
 def api(studio: Studio) -> FastAPI:

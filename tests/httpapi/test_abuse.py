@@ -23,9 +23,9 @@ BODIES = (
     "/api/v1/images/purge", "/api/v1/images/seen", "/api/v1/extensions/x", "/api/v1/tokens", "/api/v1/check",
     "/sdapi/v1/options", "/sdapi/v1/png-info", "/api/v1/settings",
 )  # fmt: skip
-WORDS = """request prompt seed size width count sampling steps cfg_scale hires scale extensions model checkpoint workspace
-priority ids text before enabled reason image sd_model_checkpoint samples_format theme extensions_off image_quality
-previews compat version noise sampler eta jpeg_quality CLIP_stop_at_last_layers"""
+WORDS = """request prompt seed size width count sampling steps cfg_scale hires scale extensions model checkpoint
+workspace priority ids text before enabled reason image sd_model_checkpoint samples_format theme extensions_off
+image_quality previews compat version noise sampler eta jpeg_quality CLIP_stop_at_last_layers"""
 NAMES = st.sampled_from(WORDS.split())
 PAYLOAD = st.sampled_from([*Payload.model_fields, "unknown"])
 ANYTHING = st.recursive(

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 
 from modules.core.errors import WorkbenchError
 from modules.core.settings import Settings
+from modules.httpapi import answers
+from modules.httpapi.server import Rooms
 from modules.httpapi.serving import PortTaken, Serving
 
 
@@ -23,7 +26,7 @@ def settings(tmp_path):
     return Settings(data_dir=str(tmp_path), port=free_port())
 
 
-class Rooms:
+class Lodge:
     """An application with a lifespan."""
 
     def __init__(self):
@@ -45,7 +48,7 @@ class Rooms:
 
 
 def test_it_answers_at_once_and_hands_over_with_the_lifespan(settings):
-    serving, rooms = Serving(settings), Rooms()
+    serving, rooms = Serving(settings), Lodge()
     serving.start()
     try:
         assert httpx.get(serving.url + "/healthz").json() == {"status": "starting"}
@@ -59,8 +62,46 @@ def test_it_answers_at_once_and_hands_over_with_the_lifespan(settings):
     assert rooms.life == ["startup", "shutdown"]
 
 
+def test_the_shell_stays_until_the_first_page_is_drawn(settings):
+    """The API answers meanwhile; a page that cannot be drawn is not hidden."""
+    drawn = threading.Event()
+    visits = []
+
+    async def pages(scope, receive, send):
+        if scope["type"] != "http":
+            return
+        visits.append(scope["path"])
+        while not drawn.is_set():
+            await asyncio.sleep(0.005)
+        await answers.send_json(send, 200, "the page")
+
+    async def api(scope, receive, send):
+        await answers.send_json(send, 200, "the api")
+
+    serving = Serving(settings)
+    serving.start()
+    try:
+        serving.gate.attach(Rooms(api, pages))
+        assert httpx.get(serving.url + "/healthz").json() == {"status": "starting"}
+        assert "Starting" in httpx.get(serving.url + "/").text
+        assert httpx.get(serving.url + "/api/v1/state").json() == "the api"
+        drawn.set()
+        until(lambda: httpx.get(serving.url + "/healthz").json() == {"status": "ready"})
+        assert httpx.get(serving.url + "/").json() == "the page"
+        assert visits == ["/", "/"]
+    finally:
+        serving.stop()
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_an_open_stream_does_not_keep_it_from_stopping(settings):
-    serving, rooms = Serving(settings), Rooms()
+    serving, rooms = Serving(settings), Lodge()
     serving.gate.attach(rooms)
     serving.start()
     with httpx.stream("GET", serving.url + "/stream", timeout=5) as stream:
@@ -73,7 +114,7 @@ def test_an_open_stream_does_not_keep_it_from_stopping(settings):
 
 def test_a_body_above_the_cap_is_answered_over_the_wire(settings):
     serving = Serving(settings)
-    serving.gate.attach(Rooms())
+    serving.gate.attach(Lodge())
     serving.start()
     try:
         with socket.create_connection(("127.0.0.1", settings.port), timeout=5) as wire:
