@@ -21,6 +21,10 @@ GRIDS: dict[str, Schedule] = {}
 """What Automatic means for samplers that bring their own times: by the name in their ``SamplerFacts.schedule``."""
 
 
+ALIGNED = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
+"""The sigmas that Align Your Steps published for SD 1.5."""
+
+
 def schedule(name: str, table: dict[str, Schedule] = SCHEDULES):
     """Enter a schedule into a table under the name that people know."""
 
@@ -140,11 +144,8 @@ def align_your_steps(n: int, times: Times) -> list[float]:
 
     Like A1111, 11 sigmas are 11 steps: the table itself is taken at n = 11, with 0 after it.
     """
-    from diffusers.schedulers.scheduling_utils import AysSchedules
-
-    table = [*AysSchedules["StableDiffusionSigmas"][:-1], 0.029]  # the last as published; diffusers writes 0 for it
     places = np.linspace(0, 1, n)
-    found = np.exp(np.interp(places, np.linspace(0, 1, len(table)), np.log(table)))
+    found = np.exp(np.interp(places, np.linspace(0, 1, len(ALIGNED)), np.log(ALIGNED)))
     return [*found.tolist(), 0.0]
 
 

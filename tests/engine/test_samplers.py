@@ -211,6 +211,18 @@ def test_calls_are_known_before(name):
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
+def test_every_sampler_walks_every_schedule(name):
+    """Any choice on the page, also of too few steps: numbers stay finite, and calls are as many as was foretold."""
+    for schedule, steps in itertools.product([row.name for row in sampling.SCHEDULES], (1, 2, 3, 21)):
+        sigmas = sigmas_for(name, schedule, steps, SD)
+        x = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4) * sigmas[0]
+        end, made = walk(name, x, sigmas)
+        assert float(end.abs().max()) < (5 if steps > 5 else 100), (schedule, steps)
+        assert SAMPLERS[name].calls(sigmas) in (made, None), (schedule, steps)
+        assert made > 0
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
 def test_nothing_to_walk_is_no_call(name):
     x = torch.ones(1, 1, 2, 2)
     assert walk(name, x, [0.5]) == (x, 0)
