@@ -41,6 +41,7 @@ from modules.families.base import SAFE, Numerics
 from modules.planning.canvas import crop
 from modules.planning.compile import compile
 from modules.planning.models import Catalogue
+from modules.prompt import tags
 
 FINITE_EVERY = 5  # calls
 
@@ -85,12 +86,14 @@ def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) ->
     """
     with torch.inference_mode(), ExitStack() as patches:
         maker = _Maker(plan, workshop, job, hooks or _hooks(plan.request, workshop, job), patches)
+        _tell_ignored_networks(plan.request, job)
         for picture, seed in zip(plan.pictures, plan.seeds, strict=True):
             try:
                 maker.make(picture, seed)
             except Cancelled:
                 if not job.is_skipped(picture):
                     raise
+            maker.progress.ended += 1
 
 
 def _hooks(request: GenerationRequest, workshop: Workshop, job: Job) -> Hooks:
@@ -100,22 +103,29 @@ def _hooks(request: GenerationRequest, workshop: Workshop, job: Job) -> Hooks:
     return workshop.extensions.hooks_for(request.extensions, tell)
 
 
+def _tell_ignored_networks(request: GenerationRequest, job: Job) -> None:
+    """Nothing that was asked for is left out in silence."""
+    found = [tag for text in (request.prompt, request.negative_prompt) for tag in tags.split(text)[1]]
+    if found:
+        names = ", ".join(f"<{tag.kind}:{':'.join(tag.positional)[:40]}>" for tag in found[:5])
+        message = f"The pictures are made without {names}: extra networks cannot be used yet."
+        job.emit(Warned(code="networks_ignored", message=message, hint="Remove them from the prompt."))
+
+
 @dataclass
 class _Progress:
     """How much of the job is done, in calls x pixels, and how long that took."""
 
     passes: Sequence[Pass]
     pictures: int
-    done: float = 0.0  # finished walks
+    ended: int = 0  # pictures made or skipped
+    walked: float = 0.0  # finished walks of the current picture
     walked_s: float = 0.0
-
-    @property
-    def whole(self) -> float:
-        return self.pictures * sum(units(one) for one in self.passes)
 
     def share(self, current: Pass, part: float) -> float:
         """Of the job, 0-1, when ``part`` of the current walk is done."""
-        return min((self.done + part * units(current)) / self.whole, 1.0)
+        one_picture = sum(units(one) for one in self.passes)
+        return min((self.ended + (self.walked + part * units(current)) / one_picture) / self.pictures, 1.0)
 
 
 def units(one: Pass) -> float:
@@ -158,6 +168,7 @@ class _Maker:
 
     def _attempt(self, seed: int, numerics: Numerics) -> None:
         loaded = self._load(self.plan.passes[0], numerics)
+        self.progress.walked = 0.0
         latents = torch.empty(0)
         for number in range(len(self.plan.passes)):
             loaded = self._load(self.plan.passes[number], numerics)
@@ -221,7 +232,7 @@ class _Maker:
         with self._phase("steps", units(one)), _memory():
             walk = _Walk(self, loaded, one)
             x = denoise(denoiser, x, sigmas, sampler, noise, self.hooks, walk, **options)
-        self.progress.done += units(one)
+        self.progress.walked += units(one)
         if not bool(x.isfinite().all()):
             raise _Empty
         return prediction.leave(x, sigmas[-1])

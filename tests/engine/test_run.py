@@ -16,6 +16,7 @@ from modules.extend.hooks import Hooks
 from modules.extend.loader import Found, Registry
 from modules.families.analytic import Analytic
 from modules.planning.compile import compile
+from modules.training.tiny import tiny_checkpoint
 from tests.engine.bench import Bench, KeepingJob, request
 
 
@@ -117,6 +118,43 @@ def test_a_skipped_picture_leaves_the_others(bench):
     job = KeepingJob(skip)
     run(bench.plan(count=3), bench.workshop, job)
     assert [event.picture for event in job.of("image_made")] == [0, 2]
+
+
+def test_progress_runs_to_the_end_once_whatever_is_skipped_or_made_twice(bench):
+    def skip(job, event):
+        if event.type == "step" and event.picture == 1 and event.call == 2:
+            job.skipped.add(1)
+
+    job = KeepingJob(skip)
+    run(bench.plan(count=3, hires={"scale": 1.5}), bench.workshop, job)
+    progress = [step.progress for step in job.of("step")]
+    assert progress == sorted(progress)
+    assert progress[-1] == pytest.approx(1.0)
+
+
+def test_networks_that_cannot_be_used_are_not_left_out_in_silence(bench):
+    job = made(bench, prompt="red cat <lora:paper:0.8>")
+    assert [warning.code for warning in job.of("warned")] == ["networks_ignored"]
+    np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
+
+
+def test_a_cancel_is_asked_for_before_every_block_of_a_real_network(bench):
+    tiny_checkpoint(bench.models / "tiny.safetensors", 1)
+    asked = {"now": 0, "by_call": [], "decoding": 0}
+
+    def hear(job, event):
+        if event.type == "step":
+            asked["by_call"].append(asked["now"])
+        if event.type == "image_made":
+            asked["decoding"] = asked["now"] - asked["by_call"][-1]
+
+    job = KeepingJob(hear)
+    check = job.check
+    job.check = lambda: (asked.update(now=asked["now"] + 1), check())[1]
+    run(bench.plan(model={"checkpoint": "tiny"}), bench.workshop, job)
+    first, second, *_ = asked["by_call"]
+    assert second - first >= 32  # residual and transformer blocks: a third of a call holds ten of them
+    assert asked["decoding"] >= 14
 
 
 @pytest.fixture
