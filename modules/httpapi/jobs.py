@@ -110,7 +110,7 @@ def _add_jobs(made: APIRouter, studio: Studio) -> None:
         limit: Annotated[int, Query(ge=1, le=JOBS_MOST)] = 100,
     ) -> Json:
         """Jobs, the newest first; ``state`` names one or several, separated by commas."""
-        states = [_state(word.strip()) for word in state.split(",") if word.strip()]
+        states: list[State] = [_state(word.strip()) for word in state.split(",") if word.strip()]
         found = studio.queue.jobs(states=states, workspace=workspace, limit=limit)
         return Json({"jobs": [one(job) for job in found], "counts": studio.queue.counts()})
 
