@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from modules.core.errors import BadValue, NotFound, WorkbenchError
-from modules.library import thumbnails, trash
+from modules.library import picturefile, sharing, thumbnails, trash
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION, MIGRATIONS, Edge, Entry, Page, Picture
 from modules.library.reconcile import Changes, reconcile_files
@@ -168,6 +168,15 @@ class Gallery:
         except WorkbenchError as problem:
             self._set_state(id, "damaged")
             raise NotFound(problem.message, problem.hint, code="picture_damaged") from problem
+
+    def share_copy(self, id: str) -> tuple[bytes, str]:
+        """The picture's bytes without any metadata, and their media type; raises as ``path`` does.
+
+        Raises WorkbenchError 422 for a file that is cut short.
+        """
+        path = self.path(id)
+        format = picturefile.SUFFIXES.get(path.suffix.lower(), "png")
+        return sharing.without_words(path.read_bytes()), f"image/{format}"
 
     def edges(self, id: str) -> tuple[Edge, ...]:
         """What this picture was made from, and what was made from it."""
