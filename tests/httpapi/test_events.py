@@ -8,8 +8,13 @@ import pytest
 
 from modules.core import limits
 from modules.core.events import Failed, Preview, StepFinished
+from modules.core.request import GenerationRequest
 from modules.httpapi import events
+from modules.httpapi.server import build_app
 from modules.httpapi.wire import Discretion
+from modules.jobs.bus import Bus
+from modules.jobs.journal import Journal
+from modules.jobs.queue import Queue
 
 GIVE_UP_S = 10
 
@@ -111,6 +116,31 @@ def test_what_is_gone_for_good_is_said(app, desk):
     frames = asyncio.run(run())
     assert frames[1]["event"] == "gap"
     assert json.loads(frames[1]["data"]) == {"seq": desk.bus.last_seq}
+
+
+def test_a_restart_loses_no_durable_event_and_repeats_none(app, desk, tmp_path):
+    """Jobs queued before the program ended are heard by a page that comes back with its last number."""
+
+    async def run(app, after, count):
+        listener = Listener(app, query=f"after={after}")
+        await listener.until(lambda it: len(it.ids) >= count)
+        await listener.close()
+        return listener.frames[1:]
+
+    request = GenerationRequest(seed=1)
+    first = desk.queue.submit(request, client="c", workspace="w")
+    heard = asyncio.run(run(app, 0, 1))
+    seconds = [desk.queue.submit(request, client="c", workspace="w") for _ in range(3)]
+    desk.journal.close()
+    journal = Journal(tmp_path / "jobs.sqlite")
+    desk.bus = Bus(journal)
+    desk.queue = Queue(journal, desk.bus)
+    third = desk.queue.submit(request, client="c", workspace="w")
+    again = asyncio.run(run(build_app(desk), heard[-1]["id"], 4))
+    journal.close()
+    jobs = [json.loads(frame["data"])["job"] for frame in [*heard, *again] if frame["event"] == "queued"]
+    assert jobs == [job.id for job in (first, *seconds, third)]
+    assert [int(frame["id"]) for frame in again] == sorted({int(frame["id"]) for frame in again})
 
 
 @pytest.mark.parametrize("said", ["x", "-1", "1" * 19, "1.5", "٣"])
