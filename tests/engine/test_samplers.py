@@ -139,7 +139,7 @@ def test_right_in_both_forms(name):
         sigmas = sigmas_for(name, "Automatic", 60, times)
         unit = sampling.find_sampler(name).unit_noise
         torch.manual_seed(11)
-        x = torch.randn(1, 1, 100, 100) * edge.noise_scale(sigmas[0], unit)
+        x = torch.randn(1, 1, 80, 80) * edge.noise_scale(sigmas[0], unit)
         end, _ = walk(name, x, sigmas, lambda x, sigma, p=predict: Denoised(*[p(x, sigma, {})] * 3))
         end = edge.leave(end, sigmas[-1])
         assert float(end.mean()) == pytest.approx(MEAN, abs=0.06), kind
@@ -255,7 +255,7 @@ def test_a_picture_in_a_batch_equals_itself_alone(name):
     sigmas = sigmas_for(name, "Automatic", 20, SD)
 
     def made(seeds):
-        noise = ImageNoise(seeds, (4, 4, 4))
+        noise = ImageNoise(seeds, (4, 4, 4), "cpu")
         return walk(name, noise.draw() * sigmas[0], sigmas, noise=noise)[0]
 
     if not SAMPLERS[name].alone:
