@@ -20,7 +20,7 @@ LOOK_EVERY_S = 60.0
 
 
 class Gallery:
-    """The pictures below ``data_folder``/outputs and the index over them, ``data_folder``/gallery.sqlite.
+    """The pictures below ``data_folder``/outputs and the index over them, ``data_folder``/.atelier/gallery.sqlite.
 
     Safe to use from any thread: one writer, readers beside it. The files are the truth: an index that is lost, cut or
     emptied is set aside and built anew from them; ``notice`` then says so for the page. With ``background`` a thread
@@ -34,7 +34,7 @@ class Gallery:
         self.on_change: Callable[[str, tuple[str, ...]], None] | None = None
         self.notice: WorkbenchError | None = None
         self.outputs.mkdir(parents=True, exist_ok=True)
-        self._database = Database(data_folder / "gallery.sqlite", MIGRATIONS, APPLICATION)
+        self._database = Database(data_folder / ".atelier" / "gallery.sqlite", MIGRATIONS, APPLICATION)
         self._sequence_lock = threading.Lock()
         with self._database.reading() as connection:
             self._sequence: int = connection.execute("SELECT COALESCE(MAX(seq), 0) FROM pictures").fetchone()[0]

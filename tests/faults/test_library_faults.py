@@ -156,7 +156,7 @@ def test_f5_a_damaged_index_is_set_aside_and_built_anew(tmp_path, cut, with_back
         gallery.backup()
     made.append(save(into, 99).id)
     gallery.close()
-    index = tmp_path / "gallery.sqlite"
+    index = tmp_path / ".atelier" / "gallery.sqlite"
     size = index.stat().st_size
     if cut == "zeroed":
         index.write_bytes(bytes(size))
@@ -177,7 +177,7 @@ def test_f5_a_damaged_index_is_set_aside_and_built_anew(tmp_path, cut, with_back
     assert {picture.id for picture in gallery.page().items} == set(made[1:])
     assert [picture.id for picture in gallery.page(trashed=True).items] == made[:1]
     assert gallery.count("apple 99") == 1
-    assert list(tmp_path.glob("gallery.sqlite.bad-*"))
+    assert list((tmp_path / ".atelier").glob("gallery.sqlite.bad-*"))
     gallery.close()
     gallery = Gallery(tmp_path, background=False)
     assert gallery.notice is None
@@ -189,8 +189,8 @@ def test_f5_a_damaged_backup_is_not_trusted(tmp_path):
     save(Outputs(gallery, Settings()))
     gallery.backup()
     gallery.close()
-    os.truncate(tmp_path / "gallery.sqlite", 100)
-    os.truncate(tmp_path / "gallery.sqlite.backup", 5000)
+    os.truncate(tmp_path / ".atelier" / "gallery.sqlite", 100)
+    os.truncate(tmp_path / ".atelier" / "gallery.sqlite.backup", 5000)
     gallery = Gallery(tmp_path, background=False)
     assert gallery.notice.facts["source"] == "empty"
     assert len(gallery.reconcile().found) == 1
@@ -216,13 +216,13 @@ def test_f5_an_index_that_breaks_while_it_is_open_is_an_error_with_a_way_out(gal
 
 def test_an_index_of_a_later_version_is_refused_and_left_alone(tmp_path):
     Gallery(tmp_path, background=False).close()
-    with sqlite3.connect(tmp_path / "gallery.sqlite") as connection:
+    with sqlite3.connect(tmp_path / ".atelier" / "gallery.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(WorkbenchError) as caught:
         Gallery(tmp_path, background=False)
     assert caught.value.code == "newer_database"
-    assert not list(tmp_path.glob("*.bad-*"))
+    assert not list(tmp_path.rglob("*.bad-*"))
 
 
 FULL_DISK = """

@@ -370,7 +370,7 @@ def test_rebuild_keeps_ids_requests_order_jobs_and_edges(tmp_path):
     before = {picture.id: picture for picture in gallery.page().items}
     gallery.close()
     for name in ("gallery.sqlite", "gallery.sqlite-wal", "gallery.sqlite-shm"):
-        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / ".atelier" / name).unlink(missing_ok=True)
     gallery = Gallery(tmp_path, background=False)
     assert set(gallery.reconcile().found) == {first.id, second.id, third.id}
     assert ids(gallery.page()) == [second.id, first.id]
@@ -395,11 +395,11 @@ def test_the_background_thread_finds_files_and_makes_a_backup(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "outputs" / "a.png")
     gallery = Gallery(tmp_path)
     for _ in range(200):
-        if gallery.count() and (tmp_path / "gallery.sqlite.backup").exists():
+        if gallery.count() and (tmp_path / ".atelier" / "gallery.sqlite.backup").exists():
             break
         time.sleep(0.02)
     assert gallery.count() == 1
-    assert (tmp_path / "gallery.sqlite.backup").exists()
+    assert (tmp_path / ".atelier" / "gallery.sqlite.backup").exists()
     gallery.close()
 
 
