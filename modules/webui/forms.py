@@ -22,6 +22,7 @@ from modules.webui.controls import QUALITIES, SHAPES, Control, Form
 Values = dict[str, Any]
 
 AREA_SLACK = 0.18  # a shape may have this much more or fewer pixels than the family's own size, to hit its ratio
+RATIO_SLACK = 0.1
 RATIO_WEIGHT = 8.0  # how much more a wrong ratio costs than a wrong area
 SIDE_MULTIPLE = 16
 BEST_HIRES = Hires(scale=2.0, steps=0, denoise_strength=0.5)
@@ -47,15 +48,15 @@ def size_of(shape: str, defaults: Defaults) -> Size:
     """
     wide, high = SHAPES[shape]
     area, ratio = defaults.size.pixels, wide / high
-    best, best_cost = defaults.size, math.inf
-    reach = math.isqrt(int(area * ratio * (1 + AREA_SLACK))) + SIDE_MULTIPLE
+    reach = 2 * math.isqrt(int(area * ratio)) + limits.SIDE[0]
+    found = []
     for width in range(limits.SIDE[0], min(reach, limits.SIDE[1]) + 1, SIDE_MULTIPLE):
         height = max(limits.SIDE[0], round(width / ratio / SIDE_MULTIPLE) * SIDE_MULTIPLE)
-        off_area = abs(math.log(width * height / area))
-        cost = abs(math.log(width / height / ratio)) * RATIO_WEIGHT + off_area
-        if off_area <= AREA_SLACK and cost < best_cost:
-            best, best_cost = Size(width=width, height=height), cost
-    return best
+        off_area, off_ratio = abs(math.log(width * height / area)), abs(math.log(width / height / ratio))
+        is_far = off_area > AREA_SLACK or off_ratio > RATIO_SLACK  # taken only where nothing is near
+        found.append((is_far, off_area + off_ratio * RATIO_WEIGHT, width, height))
+    _, _, width, height = min(found)
+    return Size(width=width, height=height)
 
 
 def start(form: Form, defaults: Defaults, prompt: str) -> Values:

@@ -61,7 +61,7 @@ def test_quality_brings_steps_and_steps_by_hand_read_custom(page):
 
 def test_a_shape_brings_its_size(page):
     page.get_by_role("radio", name="16:9").check()
-    expect(page.locator("#beside_shape")).to_have_text("80 × 48")
+    expect(page.locator("#beside_shape")).to_have_text("112 × 64")
     page.get_by_role("radio", name="1:1").check()
     expect(page.locator("#beside_shape")).to_have_text("64 × 64")
 

@@ -12,6 +12,7 @@ import { change, job, now, onChange } from "./store.js";
 
 let button = null;
 let stop = null;
+let bad = null; // the name of the value that was refused
 
 export function start() {
   button = document.getElementById("txt2img_generate");
@@ -21,7 +22,7 @@ export function start() {
   onOutlook(({ estimate_s }) => {
     button.textContent = estimate_s ? say("generate.about", { time: estimate(estimate_s) }) : say("generate.label");
   });
-  onForm(clearErrors);
+  onForm((names) => names.includes(bad) && clearErrors());
   on("form", (event) => event.workspace === boot.workspace && event.accepted && accepted(event.accepted));
   onChange((state) => {
     const own = ownRunning(state);
@@ -76,6 +77,7 @@ export function showError(problem) {
   }
   clearErrors();
   const nearest = problem.facts?.nearest;
+  bad = row.name;
   host.classList.add("bad");
   host.append(
     h(
@@ -94,6 +96,7 @@ export function showError(problem) {
 }
 
 function clearErrors() {
+  bad = null;
   for (const line of document.querySelectorAll("#controls .error")) line.remove();
   for (const host of document.querySelectorAll("#controls .bad")) host.classList.remove("bad");
 }
