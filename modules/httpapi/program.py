@@ -1,12 +1,13 @@
 """The program itself over HTTP: settings, models, extensions, and what a request would cost or stumble over."""
 
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from modules.core import limits, sampling, settings, strictjson
-from modules.core.errors import BadValue
+from modules.core.errors import BadValue, ModelError
 from modules.core.part import Part
 from modules.core.settings import Settings
 from modules.httpapi.jobs import AnyRequest, concrete
@@ -15,6 +16,7 @@ from modules.httpapi.wire import Discretion, Json, Raw, read, takes
 from modules.planning.check import check
 from modules.prompt import tokens
 from modules.prompt.dialect import dialect_of
+from modules.prompt.vocabulary import unknown_words
 
 START = "start"  # settings of this group are given at the start; folders among them are nobody's business here
 FOLDERS = ("data_dir", "models_dir")
@@ -33,6 +35,7 @@ class Text(Part):
     negative: bool = False
     steps: Annotated[int, Field(ge=limits.STEPS[0], le=limits.STEPS[1])] = 20
     compat: tuple[str, ...] = ()
+    checkpoint: Annotated[str, Field(max_length=1_000)] = ""
 
 
 class Question(Part):
@@ -139,17 +142,28 @@ def _add_models(made: APIRouter, studio: Studio) -> None:
         return Json({"schedules": [vars(row) for row in sampling.SCHEDULES]})
 
 
+def _vocabulary(studio: Studio, checkpoint: str) -> dict[str, Any] | None:
+    """What the checkpoint was taught, where its file says so; None for one that says nothing or is not there."""
+    with contextlib.suppress(ModelError):
+        return studio.checkpoints.find(checkpoint).vocabulary
+    return None
+
+
 def _add_questions(made: APIRouter, studio: Studio) -> None:
     discretion = Discretion(studio.settings)
 
     @made.post("/tokens", openapi_extra=takes(Text))
     def count(raw: Raw) -> Json:
-        """How many tokens a prompt has, and where its chunks of 75 end."""
+        """How many tokens a prompt has, where its chunks of 75 end, and which words the checkpoint was not taught."""
         asked = read(Text, raw)
         found = tokens.count(
             asked.text, composable=not asked.negative, steps=asked.steps, dialect=dialect_of(asked.compat)
         )
-        return Json({"used": found.used, "capacity": found.capacity, "boundaries": found.boundaries})
+        taught = _vocabulary(studio, asked.checkpoint)
+        unknown = unknown_words(asked.text, taught) if taught else ()
+        return Json(
+            {"used": found.used, "capacity": found.capacity, "boundaries": found.boundaries, "unknown": unknown}
+        )
 
     @made.post("/check", openapi_extra=takes(Question))
     def outlook(raw: Raw) -> Json:

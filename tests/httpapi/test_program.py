@@ -1,6 +1,7 @@
 """The program over HTTP: settings, models, extensions, samplers, token counts and the look ahead."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -86,10 +87,19 @@ def test_bad_switches(tell, louder, name, body, status):
 
 
 def test_tokens_are_counted(tell):
-    assert tell("/api/v1/tokens", {"text": "a red fox"}).json() == {"used": 3, "capacity": 75, "boundaries": []}
+    assert tell("/api/v1/tokens", {"text": "a red fox"}).json() == {
+        "used": 3, "capacity": 75, "boundaries": [], "unknown": [],
+    }  # fmt: skip
     long = tell("/api/v1/tokens", {"text": "fox " * 100}).json()
     assert (long["used"], long["capacity"], len(long["boundaries"])) == (100, 150, 1)
     assert tell("/api/v1/tokens", {"text": "x" * 20_001}).json()["field"] == "text"
+
+
+def test_words_that_the_checkpoint_was_not_taught_are_named(tell, desk):
+    world = json.dumps({"things": [{"name": "fox", "en": ["fox"], "zh": ["狐狸"]}]})
+    desk.checkpoints.rows = [replace(desk.checkpoints.rows[0], metadata={"atelier.vocabulary": world})]
+    assert tell("/api/v1/tokens", {"text": "a fox and a dragon"}).json()["unknown"] == ["dragon"]
+    assert tell("/api/v1/tokens", {"text": "a dragon", "checkpoint": "gone"}).json()["unknown"] == []
 
 
 def test_a_look_ahead_names_every_mistake_and_the_cost(tell, desk):
