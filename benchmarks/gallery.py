@@ -7,8 +7,9 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,7 +32,7 @@ PROMPTS = (
 def main() -> None:
     rows, files = (int(text) for text in (*sys.argv[1:], "10000", "2000")[:2])
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{'figure':<44}{'time':>12}  bound")
+        print(f"{'figure':<44}{'median':>12}{'p95':>12}  bound")
         of_rows(Path(folder) / "rows", rows)
         of_files(Path(folder) / "files", files)
 
@@ -77,6 +78,7 @@ def of_files(data: Path, files: int) -> None:
         )
 
     show("save 512x512 of noise: PNG, thumbnail, row", save, "")
+    show("page while 5 threads save", lambda: gallery.page(SCREEN), "100 ms", repeat=100, beside=[save] * 5)
     whole = gallery.path(gallery.page(1).items[0].id).read_bytes()
     for number in range(files):
         place = data / "outputs" / f"day {number // 1000}" / f"{number}.png"
@@ -93,14 +95,30 @@ def of_files(data: Path, files: int) -> None:
     gallery.close()
 
 
-def show(figure: str, run: Callable[[], object], bound: str, repeat: int = 15) -> None:
-    """Print the median time of some runs."""
+def show(
+    figure: str, run: Callable[[], object], bound: str, repeat: int = 15, beside: Sequence[Callable[[], object]] = ()
+) -> None:
+    """Print the median and the 95th percentile of some runs, with other work going on in threads ``beside``."""
+    done = threading.Event()
+
+    def work(job: Callable[[], object]) -> None:
+        while not done.is_set():
+            job()
+
+    threads = [threading.Thread(target=work, args=(job,)) for job in beside]
+    for thread in threads:
+        thread.start()
     times: list[float] = []
     for _ in range(repeat):
         began = time.perf_counter()
         run()
-        times.append(time.perf_counter() - began)
-    print(f"{figure:<44}{statistics.median(times) * 1000:>9.1f} ms  {bound}", flush=True)
+        times.append((time.perf_counter() - began) * 1000)
+    done.set()
+    for thread in threads:
+        thread.join()
+    times.sort()
+    p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
+    print(f"{figure:<44}{statistics.median(times):>9.1f} ms{p95:>9.1f} ms  {bound}", flush=True)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ class Gallery:
 
     def reconcile(self) -> Changes:
         """Compare index and files both ways; folders that did not change since the last time cost one look each."""
-        changes = reconcile_files(self._database, self.outputs, self._reserve, self._closing)
+        changes = self._compare()
         self._tell("found", changes.found)
         return changes
 
@@ -194,7 +194,7 @@ class Gallery:
         """Read every file anew, as after the loss of the index; nothing that the index knows beyond them is lost."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM folders")
-        changes = reconcile_files(self._database, self.outputs, self._reserve, self._closing)
+        changes = self._compare()
         self._tell("rebuilt", changes.found)
         return changes
 
@@ -208,6 +208,12 @@ class Gallery:
         if self._care:
             self._care.join()
         self._database.close()
+
+    def _compare(self) -> Changes:
+        changes = reconcile_files(self._database, self.outputs, self._reserve, self._closing)
+        for id in changes.changed:  # somebody may have painted over it
+            thumbnails.place(self.thumbnails, id).unlink(missing_ok=True)
+        return changes
 
     def _picture(self, row: object) -> Picture:
         return Picture.from_row(row, self.outputs, self.outputs / trash.FOLDER)  # type: ignore[arg-type]

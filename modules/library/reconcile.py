@@ -16,7 +16,7 @@ from modules.library.database import Database
 from modules.library.pictures import Entry, State
 
 _BATCH = 64
-_Change = tuple[str, float | None, int, int, str]  # state, trashed_at, size, mtime, id
+_Change = tuple[str, float | None, int, int, int, int, str]  # state, trashed_at, size, mtime, width, height, id
 _SETTLED_NS = 2_000_000_000  # a folder changed this recently may change again under the same time stamp
 
 
@@ -98,7 +98,9 @@ def _list(outputs: Path, path: str, mtime_ns: int) -> tuple[_Folder, list[str]]:
                         below.append(name)
                 elif atomic.is_abandoned(entry.name):
                     Path(entry.path).unlink(missing_ok=True)
-                elif os.path.splitext(entry.name)[1].lower() in picturefile.SUFFIXES and entry.is_file():
+                elif os.path.splitext(entry.name)[1].lower() in picturefile.SUFFIXES:
+                    if not entry.is_file(follow_symlinks=False):
+                        continue  # a link may lead out of the outputs folder
                     facts = entry.stat()
                     files[entry.name] = (facts.st_size, facts.st_mtime_ns)
     except OSError:
@@ -132,13 +134,15 @@ def _compare(database: Database, outputs: Path, folder: _Folder) -> tuple[list[_
     if changes:
         with database.writing() as connection:
             connection.executemany(
-                "UPDATE pictures SET state = ?, trashed_at = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?", changes
+                "UPDATE pictures SET state = ?, trashed_at = ?, size_bytes = ?, mtime_ns = ?, width = ?, height = ?"
+                " WHERE id = ?",
+                changes,
             )
     return found, [change[-1] for change in changes]
 
 
 def _rows_in(connection: sqlite3.Connection, path: str) -> list[sqlite3.Row]:
-    columns = "id, path, size_bytes, mtime_ns, state, trashed_at"
+    columns = "id, path, size_bytes, mtime_ns, width, height, state, trashed_at"
     if not path:
         return connection.execute(f"SELECT {columns} FROM pictures WHERE path NOT GLOB '*/*'").fetchall()
     sql = f"SELECT {columns} FROM pictures WHERE path > ? AND path < ?"  # "0" follows "/"
@@ -151,17 +155,19 @@ def _judge(outputs: Path, row: sqlite3.Row) -> _Change | None:
     was_trashed = row["trashed_at"] is not None
     places = {False: outputs / row["path"], True: outputs / trash.FOLDER / row["path"]}
     trashed = next((place for place in (was_trashed, not was_trashed) if places[place].is_file()), None)
+    known = (row["size_bytes"], row["mtime_ns"])
     if trashed is None:
         if row["state"] == "missing":
             return None
-        return "missing", row["trashed_at"], row["size_bytes"], row["mtime_ns"], row["id"]
+        return "missing", row["trashed_at"], *known, row["width"], row["height"], row["id"]
     facts = places[trashed].stat()
-    known = (row["size_bytes"], row["mtime_ns"])
     if trashed == was_trashed and row["state"] != "missing" and (facts.st_size, facts.st_mtime_ns) == known:
         return None
-    state: State = "ok" if picturefile.look(places[trashed]).whole else "damaged"
+    said = picturefile.look(places[trashed])
+    state: State = "ok" if said.whole else "damaged"
+    width, height = (said.width, said.height) if said.width else (row["width"], row["height"])
     since = (row["trashed_at"] or time.time()) if trashed else None
-    return state, since, facts.st_size, facts.st_mtime_ns, row["id"]
+    return state, since, facts.st_size, facts.st_mtime_ns, width, height, row["id"]
 
 
 def _index(

@@ -221,8 +221,10 @@ def test_a_link_out_of_the_outputs_folder_is_not_followed(tmp_path, gallery, out
     Image.new("RGB", (8, 8)).save(secret)
     saved.path.unlink()
     saved.path.symlink_to(secret)
+    (saved.path.parent / "link.png").symlink_to(secret)
     with pytest.raises(NotFound):
         gallery.path(saved.id)
+    assert gallery.reconcile().found == ()
 
 
 def test_thumbnails_are_made_at_saving_and_again_when_they_are_lost(gallery, outputs):
@@ -280,6 +282,18 @@ def test_reconcile_sees_what_came_went_and_changed_outside(gallery, outputs):
     moved_to.rename(moved.path)
     assert gallery.reconcile().changed == (moved.id,)
     assert not gallery.get(moved.id).trashed
+
+
+def test_a_picture_that_is_painted_over_outside_gets_its_new_size_and_thumbnail(gallery, outputs):
+    saved = save(outputs)
+    gallery.thumbnail(saved.id)
+    Image.new("RGB", (30, 90), "red").save(saved.path)
+    assert gallery.reconcile().changed == (saved.id,)
+    picture = gallery.get(saved.id)
+    assert (picture.width, picture.height, picture.state) == (30, 90, "ok")
+    assert picture.request is not None
+    with Image.open(gallery.thumbnail(saved.id)) as image:
+        assert image.size == (30, 90)
 
 
 def test_a_crash_between_moving_and_writing_the_row_is_mended(gallery, outputs):
