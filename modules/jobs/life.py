@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
+from modules.core.errors import Cancelled
 from modules.jobs import worker
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -154,8 +155,7 @@ def _process_main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the program tells us what to do
     signal.signal(signal.SIGTERM, _linger)
     _die_with(parent)
-    if log:
-        _log_to(Path(log))
+    _log_to(Path(log) if log else None)
     done = threading.Event()
 
     def gone() -> None:
@@ -192,14 +192,15 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _log_to(path: Path) -> None:
+def _log_to(path: Path | None) -> None:
     """Errors, and on request where every thread stands, go to a file that the next life overwrites."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("w", encoding="utf-8", buffering=1)
-    os.dup2(file.fileno(), 2)
-    faulthandler.enable(file)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 2)
+    faulthandler.enable(2)
     if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, file)
+        faulthandler.register(signal.SIGUSR1, 2)
 
 
 class ThreadLife:
@@ -278,7 +279,7 @@ class ThreadLife:
         while not self._left.is_set():
             with contextlib.suppress(queue.Full):
                 return self._words.put(frame, timeout=0.5)
-        raise EOFError
+        raise Cancelled
 
     def _say_end(self) -> None:
         while not self._left.is_set():

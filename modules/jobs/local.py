@@ -39,6 +39,7 @@ class LocalEngine:
         self._cancelled_at: float | None = None
         self._heard_at = 0.0
         self._has_dumped = False
+        self._has_spoken = False  # before its first word it may not know the signal that asks for a dump
         self._was_ready = False
         self._failed_starts = 0
         self._leaving_since: float | None = None
@@ -67,7 +68,7 @@ class LocalEngine:
             said.extend(self._understand(life, frame))
         if frames:
             self._heard_at = time.monotonic()
-            self._has_dumped = False
+            self._has_spoken, self._has_dumped = True, False
         self._watch(life, bool(frames))
         if life.has_ended:
             said.extend(self._bury(life))
@@ -116,7 +117,7 @@ class LocalEngine:
         with self._lock:
             if self._life is not None or self._failed_starts >= FAILED_STARTS:
                 return []
-            self._was_ready = self._has_dumped = self._recycle = False
+            self._was_ready = self._has_dumped = self._has_spoken = self._recycle = False
             self._leaving_since, self._killed_because = None, ""
             self._heard_at = time.monotonic()
             # After a start that failed nothing is done in advance, so that a bad model cannot keep the engine down.
@@ -156,7 +157,7 @@ class LocalEngine:
         silent_s = 0.0 if is_talking else now - self._heard_at
         if silent_s > self._bounds.kill_s:
             self._kill(life, f"it hung for {silent_s:.0f} s")
-        elif silent_s > self._bounds.dump_s and not self._has_dumped:
+        elif silent_s > self._bounds.dump_s and self._has_spoken and not self._has_dumped:
             self._has_dumped = True
             life.dump()
         cancelled = self._cancelled_at

@@ -27,7 +27,7 @@ from modules.library.index import Gallery
 from modules.library.outputs import Outputs
 
 MAKER = "modules.jobs.maker:open_maker"
-DATABASE = "jobs.sqlite"
+DATABASE = "jobs.sqlite"  # in the program's own folder
 
 
 class Studio:
@@ -41,7 +41,7 @@ class Studio:
         self._settings = settings
         self._changing = threading.Lock()
         self._lock = FolderLock(settings.data, url(settings))
-        self._journal = Journal(settings.data / DATABASE)
+        self._journal = Journal(settings.data / PLACE / DATABASE)
         self.bus = Bus(self._journal)
         self.queue = Queue(self._journal, self.bus)
         self.gallery = Gallery(settings.data)

@@ -1,6 +1,5 @@
 """The loop that owns a device: it takes one job at a time, says what happens, and may die at any instruction."""
 
-import contextlib
 import queue
 import sys
 import threading
@@ -181,8 +180,10 @@ class _Worker:
 
     def beat(self, heartbeat_s: float) -> None:
         while not self.closing.wait(heartbeat_s):
-            with contextlib.suppress(OSError, EOFError):
+            try:
                 self.send({"is": "pulse", "rss_bytes": _rss_bytes()})
+            except (OSError, EOFError, Cancelled):
+                return  # nobody listens any more
 
     def _stop_all(self) -> None:
         with self._lock:
