@@ -22,7 +22,7 @@ from modules.families.preview_decoder import load_preview_decoder
 FOLDER = "preview"
 QUALITY = 75
 FIRST_S = 0.01  # what a preview is expected to cost before one was drawn
-PATCH = 12  # latent pixels a side, decoded once a model where it has no preview decoder
+PATCH = 8  # latent pixels a side, decoded once a model where it has no preview decoder
 _log = logging.getLogger(__name__)
 
 
