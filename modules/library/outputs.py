@@ -20,7 +20,7 @@ from PIL import Image
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
-from modules.library import atomic, infotext, picturefile, thumbnails, trash
+from modules.library import atomic, infotext, metadata, picturefile, thumbnails, trash
 from modules.library.index import Gallery
 from modules.library.pictures import Entry, identify
 
@@ -131,20 +131,16 @@ class Outputs:
     def _encode(
         self, image: Image.Image, format: picturefile.Format, request: GenerationRequest, record: dict[str, Any]
     ) -> tuple[bytes, str, list[WorkbenchError]]:
-        quality = self.settings.image_quality
-        text, told, why = "", record, ""
+        quality, text, warnings = self.settings.image_quality, "", list[WorkbenchError]()
         try:
             text = infotext.write(request, record["facts"], record["picture"])
         except (WorkbenchError, ValueError, TypeError, LookupError) as problem:
-            why = type(problem).__name__
-        for part, ours in ((text, told), (text, None), ("", None)):
-            try:
-                data = picturefile.encode(image, format, quality, part, ours)
-            except (ValueError, TypeError, RecursionError, struct.error) as problem:
-                why = type(problem).__name__
-                continue
-            return data, part, [_without_settings(why)] if why else []
-        raise WorkbenchError("The picture cannot be written in any form.", "Try PNG.", code="bad_pixels", status=500)
+            warnings.append(_without_settings(problem))
+        try:
+            options, said = metadata.pack(format, text, record)
+            return picturefile.encode(image, format, quality, options), text, [*warnings, *said]
+        except (ValueError, TypeError, RecursionError, struct.error) as problem:
+            return picturefile.encode(image, format, quality, {}), text, [*warnings, _without_settings(problem)]
 
     def _write(self, data: bytes, format: picturefile.Format, seed: int) -> str:
         """Write under the next free name; returns the path relative to the outputs folder."""
@@ -218,9 +214,9 @@ def _as_json(fact: Any) -> Any:
     return fact
 
 
-def _without_settings(why: str) -> WorkbenchError:
+def _without_settings(problem: Exception) -> WorkbenchError:
     return WorkbenchError(
-        f"The picture was saved without all of its settings inside: {why}.",
+        f"The picture was saved without all of its settings inside: {type(problem).__name__}.",
         "The gallery still knows them.",
         code="metadata_failed",
     )

@@ -1,7 +1,6 @@
 """Picture files: pixels to bytes, and what a file says about itself without being decoded."""
 
 import io
-import json
 import os
 import struct
 from collections.abc import Generator
@@ -10,19 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from modules.core import limits
 from modules.core.errors import WorkbenchError
+from modules.library import metadata
 
 Format = Literal["png", "jpeg", "webp"]
 SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 PILLOW = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
-OURS = "atelier"  # the PNG chunk with the whole request
 PNG_LEVEL = 4
-_UNICODE = b"UNICODE\0"
-_MAKER = b"Atelier\0"
 _LONGEST_SIDE = {"webp": 16_383, "jpeg": 65_535}
 
 Image.MAX_IMAGE_PIXELS = limits.IMAGE_PIXELS  # Pillow itself refuses twice as much before it allocates
@@ -44,30 +40,13 @@ def fitting(wanted: Format, width: int, height: int) -> Format:
     return wanted if max(width, height) <= _LONGEST_SIDE.get(wanted, limits.IMAGE_PIXELS) else "png"
 
 
-def encode(image: Image.Image, format: Format, quality: int, infotext: str, record: dict[str, Any] | None) -> bytes:
-    """The file's bytes; ``infotext`` as other programs read it and ``record`` as our own part, both optional.
-
-    PNG: text chunks "parameters" and "atelier". JPEG and WebP: EXIF's UserComment (as A1111 writes it) and MakerNote.
-    """
+def encode(image: Image.Image, format: Format, quality: int, options: dict[str, Any]) -> bytes:
+    """The file's bytes; ``options`` carry the metadata (see ``metadata.pack``)."""
     out = io.BytesIO()
-    written = "" if record is None else json.dumps(record, ensure_ascii=False)
     if format == "png":
-        info = PngInfo()
-        if infotext:
-            info.add_text("parameters", infotext)
-        if written:
-            info.add_itxt(OURS, written)
-        image.save(out, "PNG", pnginfo=info, compress_level=PNG_LEVEL)
-        return out.getvalue()
-    exif = Image.Exif()
-    if infotext or written:
-        private: dict[int, bytes] = {}
-        if infotext:
-            private[ExifTags.Base.UserComment] = _UNICODE + infotext.encode("utf-16-be")
-        if written:
-            private[ExifTags.Base.MakerNote] = _MAKER + written.encode()
-        exif[ExifTags.IFD.Exif] = private
-    image.save(out, PILLOW[format], quality=quality, method=4, exif=exif)
+        image.save(out, "PNG", compress_level=PNG_LEVEL, **options)
+    else:
+        image.save(out, PILLOW[format], quality=quality, method=4, **options)
     return out.getvalue()
 
 
@@ -78,8 +57,9 @@ def look(path: Path) -> Found:
             whole = is_whole(file)
             file.seek(0)
             with _open(file, tuple(PILLOW.values())) as image:
-                infotext, record = _metadata(image)
-                return Found(image.width, image.height, whole, infotext, record)
+                width, height = image.size
+        said = metadata.unpack(path)
+        return Found(width, height, whole, said.infotext, said.record)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError, UnidentifiedImageError):
         return Found(0, 0, whole=False)
 
@@ -231,26 +211,3 @@ def _png_ends(file: BinaryIO) -> bool:
         if kind == b"IEND":
             return True
     return False
-
-
-def _metadata(image: Image.Image) -> tuple[str, dict[str, Any] | None]:
-    infotext, written = image.info.get("parameters", ""), image.info.get(OURS, "")
-    if image.format != "PNG":
-        private = image.getexif().get_ifd(ExifTags.IFD.Exif)
-        infotext = _comment(private.get(ExifTags.Base.UserComment, b""))
-        note = private.get(ExifTags.Base.MakerNote, b"")
-        written = note.removeprefix(_MAKER) if isinstance(note, bytes) and note.startswith(_MAKER) else ""
-    try:
-        record = json.loads(written) if written and len(written) <= limits.INFOTEXT_READ_BYTES else None
-    except (ValueError, RecursionError):
-        record = None
-    text = str(infotext)[: limits.INFOTEXT_READ_BYTES].encode("utf-8", "replace").decode()
-    return text, cast(dict[str, Any], record) if isinstance(record, dict) else None
-
-
-def _comment(raw: object) -> str:
-    if not isinstance(raw, bytes):
-        return raw if isinstance(raw, str) else ""
-    if raw.startswith(_UNICODE):
-        return raw.removeprefix(_UNICODE).decode("utf-16-be", "replace")
-    return raw.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
