@@ -93,7 +93,7 @@ class FlowTimes:
 
 
 Times = DiscreteTimes | FlowTimes
-"""A network's clock: ``sigmas`` it was trained at (rising), ``ends`` and ``sigma(t)`` for schedules, ``time(sigma)``."""
+"""A network's clock: ``sigmas`` it was trained at (rising), ``ends`` and ``sigma(t)`` for schedules, and ``time``."""
 
 
 @dataclass(frozen=True, eq=False)
