@@ -20,6 +20,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from modules.training.autoencoder import Trimmed
 from modules.training.cache import Renders
 from modules.training.captions import Mood, caption, sample_mood
 from modules.training.ema import Ema
@@ -102,18 +103,19 @@ def _pass_by(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
 
 
 @torch.no_grad()
-def encode_renders(vae: AutoencoderKL, renders: Renders, path: Path, device: str = "cpu") -> Tensor:
-    """The scaled latents of all renders, [n 4 h/8 w/8], from `path` or computed and kept there."""
-    if path.exists():
-        return torch.load(path, weights_only=True)
-    parts = []
-    for start in range(0, len(renders.pixels), 50):
-        pixels = torch.from_numpy(renders.pixels[start : start + 50].astype(np.float32) / 127.5 - 1)
+def encode_renders(vae: AutoencoderKL, renders: Renders, path: Path, count: int, device: str = "cpu") -> Tensor:
+    """The scaled latents of the first `count` renders, [n 4 h/8 w/8]; those in `path` already are not made again."""
+    parts = [torch.load(path, weights_only=True)[:count]] if path.exists() else []
+    trimmed = Trimmed(vae)
+    for start in range(len(parts[0]) if parts else 0, count, 25):
+        pixels = torch.from_numpy(renders.pixels[start : min(start + 25, count)].astype(np.float32) / 127.5 - 1)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             mean = vae.encode(pixels.permute(0, 3, 1, 2).to(device)).latent_dist.mean
         parts.append((mean.float() * LATENT_SCALE).cpu())
+    trimmed.restore()
     latents = torch.cat(parts)
-    torch.save(latents, path)
+    torch.save(latents, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
     return latents
 
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from modules.training.autoencoder import start_linear, train_autoencoder, whiten
+from modules.training.autoencoder import Trimmed, start_linear, train_autoencoder, whiten
 from modules.training.cache import Renders, renders
 from modules.training.diffusion import Recipe, encode_renders, sample, start_quiet, train_unet
 from modules.training.layout import save_checkpoint
@@ -59,6 +59,7 @@ class Run:
     size: int
     vae_steps: int
     text_steps: int
+    scenes: int
     recipe: Recipe
 
 
@@ -77,7 +78,9 @@ def autoencoder(networks: Networks, run: Run) -> None:
             networks.vae, pictures, run.folder, steps=run.vae_steps, rate=3e-4, device=run.device, report=say
         )
         networks.vae.to("cpu")
+        trimmed = Trimmed(networks.vae)
         spread = whiten(networks.vae, as_tensor(pictures, range(256)), LATENT_SCALE)
+        trimmed.restore()
         say(f"latents: std before whitening {[round(v, 3) for v in spread.diagonal().sqrt().tolist()]}")
         torch.save(networks.vae.state_dict(), done)
     networks.vae.load_state_dict(torch.load(done, weights_only=True))
@@ -149,6 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of the UNet's training, over all parts")
     parser.add_argument("--vae-steps", type=int, default=1400)
     parser.add_argument("--text-steps", type=int, default=800)
+    parser.add_argument("--scenes", type=int, default=UNET_COUNT, help="pictures that the UNet is trained on")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument(
@@ -160,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preview", type=Path, default=Path("models/preview/atelier-starter.safetensors"))
     given = parser.parse_args(arguments)
     recipe = Recipe(given.minutes, given.batch, given.rate, given.text_rate, is_thin=not given.whole)
-    run = Run(given.folder, given.device, given.size, given.vae_steps, given.text_steps, recipe)
+    run = Run(given.folder, given.device, given.size, given.vae_steps, given.text_steps, given.scenes, recipe)
     make(run, given.checkpoint, given.preview)
 
 
@@ -169,13 +173,10 @@ def make(run: Run, checkpoint: Path, preview: Path) -> None:
     networks = networks_of(STARTER, SEED)
     autoencoder(networks, run)
     text_encoder(networks, run)
-    pictures = renders(run.folder / "cache", UNET_SCENES, UNET_COUNT, run.size)
-    latents = encode_renders(networks.vae.to(run.device), pictures, run.folder / "latents.pt", run.device)
+    pictures = renders(run.folder / "cache", UNET_SCENES, max(UNET_COUNT, run.scenes), run.size)
+    latents = encode_renders(networks.vae.to(run.device), pictures, run.folder / "latents.pt", run.scenes, run.device)
     networks.vae.to("cpu")
     say(f"latents {tuple(latents.shape)} std {[round(v, 3) for v in latents.std((0, 2, 3)).tolist()]}")
-    if not preview.exists():
-        decoder = train_preview(latents, pictures, steps=1500, device=run.device, report=say)
-        save_preview_decoder(preview, decoder, {"modelspec.title": "Atelier Starter preview"})
     torch.manual_seed(SEED)
     start_quiet(networks.unet)
 
@@ -189,6 +190,9 @@ def make(run: Run, checkpoint: Path, preview: Path) -> None:
     )  # fmt: skip
     networks.unet.to("cpu")
     networks.text.to("cpu")
+    if not preview.exists():
+        decoder = train_preview(latents, pictures, steps=1500, device=run.device, report=say)
+        save_preview_decoder(preview, decoder, {"modelspec.title": "Atelier Starter preview"})
     size_bytes = save_checkpoint(checkpoint, networks, metadata(run.size, len(latents)))
     say(f"{checkpoint}: {size_bytes / 2**20:.1f} MiB")
 
