@@ -44,8 +44,11 @@ def stamp(path: str | Path) -> tuple[int, int]:
 
 
 def changed(file: ModelFile) -> bool:
-    """Whether the file is another one now than the plan was made for."""
-    return stamp(file.path) != file.stamp
+    """Whether the file is gone, or another one now than the plan was made for."""
+    try:
+        return stamp(file.path) != file.stamp
+    except ModelError:
+        return True
 
 
 class Weights(Mapping[str, Tensor]):

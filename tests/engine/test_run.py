@@ -205,7 +205,7 @@ def test_a_picture_that_stays_empty_fails_and_leaves_no_file(bench, fragile, par
         run(bench.plan(count=2, sampling={"sampler": "Euler", "steps": 20}), bench.workshop, job)
     assert not job.images()
     if part == "network":
-        assert len(job.of("step")) == 5 + 5  # once in each profile: at most five calls are wasted
+        assert len(job.of("step")) == 4 + 4  # the fifth call of each profile finds it out
 
 
 def hooked(*extensions):
@@ -300,3 +300,87 @@ def test_a_request_is_edited_before_it_is_planned(bench):
     fulfil(request(size={"width": 128, "height": 64}, extensions={"smaller": {}}), None, bench.catalogue,
            bench.workshop, job)  # fmt: skip
     assert job.of("image_made")[0].width == 64
+
+
+def test_a_wrapper_that_fails_in_mid_walk_is_left_out_from_there(bench):
+    calls = []
+
+    @dataclass(frozen=True)
+    class Late(Extension):
+        """Its denoiser raises in the third call."""
+
+        title = "Late"
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            def wrapped(x, sigma):
+                calls.append(sigma)
+                if len(calls) == 3:
+                    raise RuntimeError("on purpose")
+                return denoiser(x, sigma)
+
+            return wrapped
+
+    hooks, _ = hooked(Late())
+    job = with_hooks(bench, hooks)
+    assert [warning.code for warning in job.of("warned")] == ["extension_failed"]
+    assert "on purpose" in job.of("warned")[0].message
+    assert len(calls) == 3
+    np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
+
+
+def test_an_answer_that_is_none_of_the_kind_is_not_taken(bench):
+    @dataclass(frozen=True)
+    class Careless(Extension):
+        """Returns anything."""
+
+        title = "Careless"
+
+        @hook
+        def edit_conditioning(self, conditioning):
+            return "cond"
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            return lambda x, sigma: x
+
+        @hook
+        def edit_image(self, image):
+            return image.astype("float32")
+
+    hooks, _ = hooked(Careless())
+    job = with_hooks(bench, hooks)
+    assert [warning.facts["hook"] for warning in job.of("warned")] == [
+        "edit_conditioning", "wrap_denoiser", "edit_image",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
+
+
+def test_a_cancel_passes_through_a_wrapper(bench):
+    @dataclass(frozen=True)
+    class Around(Extension):
+        """Does nothing."""
+
+        title = "Around"
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            return lambda x, sigma: denoiser(x, sigma)
+
+    def stop(job, event):
+        job.cancelled |= event.type == "step"
+
+    job = KeepingJob(stop)
+    with pytest.raises(Cancelled):
+        run(bench.plan(), bench.workshop, job, hooked(Around())[0])
+    assert not job.of("warned")
+
+
+def test_a_picture_whose_checkpoint_was_deleted_meanwhile_is_kept(bench):
+    def delete(job, event):
+        if event.type == "step":
+            (bench.models / "analytic.safetensors").unlink(missing_ok=True)
+
+    job = KeepingJob(delete)
+    run(bench.plan(), bench.workshop, job)
+    assert job.of("image_made")[0].facts["model_changed"] is True
