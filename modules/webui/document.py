@@ -49,6 +49,7 @@ class Visitor:
     theme: str  # light, dark or system
     workspace: str
     values: Mapping[str, Any]  # what the form shows from the first paint on
+    is_first: bool  # no picture was ever made here
 
 
 class Document:
@@ -147,8 +148,8 @@ class Document:
 def _opened(start: str, visitor: Visitor) -> str:
     """Gradio's opening of the document, with language, theme and face on the html element."""
     face = "pro" if visitor.values.get("face") == "pro" else "simple"
-    dark = " dark" if visitor.theme == "dark" else ""
-    opened = f'<html lang="{TAGS[visitor.language]}" class="face-{face}{dark}" data-theme="{visitor.theme}"'
+    classes = [f"face-{face}", *(["dark"] if visitor.theme == "dark" else []), *(["no-pictures"] if visitor.is_first else [])]
+    opened = f'<html lang="{TAGS[visitor.language]}" class="{" ".join(classes)}" data-theme="{visitor.theme}"'
     return re.sub(r'<html\s+lang="[^"]*"', opened, start, count=1)
 
 

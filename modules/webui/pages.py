@@ -166,6 +166,7 @@ class Pages:
             theme=self._theme(request),
             workspace=workspace,
             values=cleaned(stored, build.form, fresh) if stored else fresh,
+            is_first=await asyncio.to_thread(self._studio.gallery.count) == 0,
         )
         boot = {"cards": cards(language), "local": self._studio.settings.is_local(), "fresh": fresh}
         text, headers = document.write(visitor, boot)

@@ -26,8 +26,11 @@ header.start();
 const streaming = live.start(); // the present is asked for while Gradio still draws
 follow();
 const controls = await appears("#controls");
-await appears("#txt2img_prompt textarea");
+// Gradio mounts controls one by one: the skeleton stays in front until all of the column are there
+const openRows = form.controls.filter((row) => !row.fold && row.kind !== "hidden");
+await Promise.all(openRows.map((row) => appears(`#${row.id} :is(input, textarea)`)));
 await appears("#txt2img_generate");
+document.documentElement.classList.add("mounted");
 document.getElementById("skeleton").remove();
 tabs.start();
 column.start();
@@ -54,8 +57,14 @@ function decideView() {
   else change({ view: { kind: "first" } });
 }
 
+// Something is made: the phone's strip and verbs take their place.
+function leaveFirst() {
+  document.documentElement.classList.remove("no-pictures");
+}
+
 // Single events that others than the store care about.
 function follow() {
+  live.on("queued", leaveFirst);
   live.on("started", (event) => {
     const known = job(event.job);
     if (known.workspace === boot.workspace && now().following) stage.showJob(event.job);
