@@ -2,11 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from modules.engine.noise import Shape, Source, generator
+
+KEPT = 64  # tensors of one image's shape, in each of two caches: 1 MB at 256 pixels, 17 MB at 1024
 
 
 class BrownianNoise:
@@ -28,11 +31,19 @@ class BrownianNoise:
     ) -> None:
         import torchsde
 
-        self.source: Source = source
         self.device = torch.device(device)
         self.low, self.high = round(low, 6), round(high, 6)  # as torchsde rounds its ends, and warns beyond them
+        # Both halves of every interval ask for the same numbers, and the next step goes down most of the same tree:
+        # with both kept, a step takes 18 draws instead of 51.
+        self._drawn = lru_cache(KEPT)(lambda seed: generator(source, seed, device).normal(shape).cpu())
         with self._own_numbers():
-            self.trees = [torchsde.BrownianTree(low, torch.zeros(shape), high, entropy=seed) for seed in seeds]
+            self.trees = [
+                torchsde.BrownianInterval(
+                    low, high, shape, torch.float32, entropy=seed, tol=1e-6, pool_size=24, cache_size=KEPT,
+                    halfway_tree=True,
+                )
+                for seed in seeds
+            ]  # fmt: skip
 
     def __call__(self, sigma: float, sigma_next: float) -> Tensor:
         """Unit normal noise [b c h w] on the device, of the path between two different sigmas within its range."""
@@ -48,7 +59,7 @@ class BrownianNoise:
         from torchsde._brownian import brownian_interval  # its own function; the package has no setting for it
 
         def drawn(size: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int) -> Tensor:
-            return generator(self.source, int(seed), self.device).normal(size).to(device, dtype)
+            return self._drawn(int(seed))
 
         before = brownian_interval._randn
         brownian_interval._randn = drawn
