@@ -97,7 +97,7 @@ class Access:
 
     def _write(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=self._file.parent, prefix=".atelier-access.", suffix=".part")  # mode 0600
+        handle, part = tempfile.mkstemp(dir=self._file.parent, prefix="access.", suffix=".part")  # mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"token": self.token, "sessions": list(self._sessions)}, file)
             file.flush()

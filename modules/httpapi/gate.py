@@ -42,7 +42,7 @@ class Gate:
         self.settings = settings
         self.origins = Origins.of(settings)
         self.guarded = not settings.is_local() or bool(self.origins.public)
-        self.access = Access(settings.data / ".atelier-access.json") if self.guarded else None
+        self.access = Access(settings.data / ".atelier" / "access.json") if self.guarded else None
         self._app: App = starting
         self._stack = contextlib.AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,7 +133,7 @@ class Gate:
             await self._app(scope, body, exchange.send)
         except Exception:
             # The job of an outermost layer: one line with the request's id, and an answer that tells nothing else.
-            LOG.exception("request %s failed: %s %s", exchange.request_id, scope["method"], scope["path"])
+            LOG.exception("request %s failed: %s %r", exchange.request_id, scope["method"], scope["path"])
             if not exchange.started and not body.refused:
                 await exchange.refuse(_broken())
         if body.refused and not exchange.started:

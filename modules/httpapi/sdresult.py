@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 from modules.core.request import GenerationRequest
 from modules.httpapi.media import sniffed
 from modules.httpapi.sdrequest import Translation
-from modules.library import infotext, picturefile
+from modules.library import infotext, metadata, picturefile
 from modules.library.pictures import Picture
 
 FORMATS: Mapping[str, picturefile.Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
@@ -35,7 +34,8 @@ def encoded(file: Path, format: str, quality: int, text: str) -> str:
     if found and FORMATS[found[1]] == wanted:
         return base64.b64encode(file.read_bytes()).decode()
     with Image.open(file) as image:
-        data = picturefile.encode(image.convert("RGB"), wanted, quality, text, None)
+        options, _ = metadata.pack(wanted, text, None)
+        data = picturefile.encode(image.convert("RGB"), wanted, quality, options)
     return base64.b64encode(data).decode()
 
 
@@ -112,7 +112,4 @@ def parsed(text: str) -> dict[str, Any]:
 def text_of(picture: bytes) -> str:
     """The infotext inside a picture's bytes, "" where there is none; raises WorkbenchError for what is no picture."""
     picturefile.size_of(io.BytesIO(picture), tuple(picturefile.PILLOW.values()))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "picture"
-        file.write_bytes(picture)
-        return picturefile.look(file).infotext
+    return metadata.unpack(picture).infotext

@@ -17,8 +17,8 @@ center centre side background ground picture image photo painting drawing illust
 tiny huge beautiful nice lovely cute simple detailed highly best quality masterpiece high resolution professional soft
 sharp focus light hand drawn children cozy dreamy colorful colourful colour color"""
 _GRAMMAR_HAN: Final = """非常 背景 一幅 画面 图片 插画 高清 杰作 质量 最好 可爱 漂亮 好看 温馨 细节 丰富 上方 下方
-左边 右边 中间 旁边 前面 后面 里面 的 地 得 在 里 上 中 下 左 右 边 方 有 是 和 与 跟 着 了 很 一 两 二 三 几 个 只 座 艘 把
-朵 棵 条 辆 盏 轮 颗 幅 张 位 匹 架 色 小 大 风 格 画"""
+左边 右边 中间 旁边 前面 后面 里面 的 地 得 在 里 上 中 下 左 右 边 方 有 是 和 与 跟 着 了 很 一 两 二 三 几 个 只 座
+艘 把 朵 棵 条 辆 盏 轮 颗 幅 张 位 匹 架 色 小 大 风 格 画"""
 _COMMON: Final = frozenset(_GRAMMAR.split())
 
 

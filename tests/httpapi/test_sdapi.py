@@ -329,3 +329,32 @@ def test_ten_clients_get_their_own_pictures(program):
 
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(one, range(100, 110))) == [[seed] for seed in range(100, 110)]
+
+
+def test_our_extensions_are_always_on_scripts(call, client):
+    assert "rescale cfg" in client.get_scripts()["txt2img"]
+    (about,) = (row for row in httpx.get(f"{client.baseurl}/script-info").json() if row["name"] == "rescale cfg")
+    assert [argument["label"] for argument in about["args"]] == ["Amount"]
+    asked = {**SMALL, "alwayson_scripts": {"RESCALE cfg": {"args": [0.5]}}}
+    plain, rescaled = call(SMALL).json(), call(asked).json()
+    assert 'Extension rescale-cfg: "{\\"amount\\": 0.5}"' in json.loads(rescaled["info"])["infotexts"][0]
+    assert picture(plain).tobytes() != picture(rescaled).tobytes()
+    answer = call({**SMALL, "alwayson_scripts": {"Rescale CFG": {"args": [7]}}})
+    assert (answer.status_code, answer.json()["field"]) == (422, "extensions.rescale-cfg.amount")
+
+
+def test_a_failing_engine_is_told_without_any_folder(call, studio):
+    file = studio.settings.models / "broken.safetensors"
+    file.write_bytes((studio.settings.models / "exact.safetensors").read_bytes())
+    studio.checkpoints.refresh()
+    studio.queue.pause()
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(call, {**SMALL, "override_settings": {"sd_model_checkpoint": "broken"}})
+        until(lambda: studio.queue.counts()["queued"])
+        file.unlink()
+        studio.checkpoints.refresh()
+        studio.queue.resume()
+        answer = making.result(30)
+    assert answer.status_code == 500
+    assert {"error", "detail", "code", "message", "request_id"} <= set(answer.json())
+    assert str(studio.settings.data) not in answer.text
