@@ -160,7 +160,9 @@ class _Maker:
         """One pass: from noise, or from the latents of the pass before, to latents [1 c h w]."""
         one, model = self.plan.passes[number], loaded.model
         prediction = Prediction.of(model.diffusion)
-        noise = ImageNoise([seed], latent_shape(loaded, one.canvas), self.request.noise, model.device)
+        full = sigmas_for(one.sampler, one.schedule, one.steps, prediction.times)
+        span = min(sigma for sigma in full if sigma > 0), max(full)
+        noise = ImageNoise([seed], latent_shape(loaded, one.canvas), self.request.noise, model.device, span)
         x, sigmas = start(one, prediction, noise, before)
         if len(sigmas) < 2:
             return x

@@ -9,7 +9,6 @@ from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.part import Part
 from modules.core.request import GenerationRequest
-from modules.core.sampling import SCHEDULES, find_sampler
 from modules.planning.models import Catalogue, choose
 from modules.prompt import grammar, tags
 from modules.prompt.dialect import dialect_of
@@ -45,7 +44,6 @@ def check(request: GenerationRequest, catalogue: Catalogue) -> list[Problem]:
         *_prompt(request, "negative_prompt", request.negative_prompt),
         *_model(request, catalogue),
         *_size(request),
-        *_steps(request),
     ]
 
 
@@ -91,17 +89,4 @@ def _size(request: GenerationRequest) -> Iterator[Problem]:
             f"{limits.SIDE[1]} and {limits.PIXELS:,} pixels in all.",
             hint=f"Use {nearest:g}.",
             facts={"value": request.hires.scale, "high": nearest, "nearest": nearest},
-        )
-
-
-def _steps(request: GenerationRequest) -> Iterator[Problem]:
-    sampling = request.sampling
-    own_times = find_sampler(sampling.sampler).schedule not in {row.name for row in SCHEDULES}
-    if own_times and sampling.schedule == "Automatic" and sampling.steps < 2:
-        yield Problem(
-            field="sampling.steps",
-            code="bad_value",
-            message=f"{sampling.sampler} walks between its own times: one step is no walk.",
-            hint="Use 2.",
-            facts={"value": sampling.steps, "low": 2, "nearest": 2},
         )

@@ -9,6 +9,7 @@ import pytest
 
 from modules.core.errors import Cancelled, NotFinite
 from modules.core.geometry import Size
+from modules.core.sampling import SAMPLERS
 from modules.engine.run import fulfil, run
 from modules.engine.workshop import Workshop
 from modules.extend.api import Extension, hook
@@ -72,6 +73,20 @@ def test_hires_is_a_second_pass_with_exactly_its_steps(bench):
     ]
     progress = [step.progress for step in job.of("step")]
     assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize("sampler", [row.name for row in SAMPLERS])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_every_sampler_makes_a_picture_in_both_passes(bench, sampler, steps):
+    job = made(
+        bench, sampling={"sampler": sampler, "steps": steps, "cfg_scale": 1.5},
+        hires={"scale": 1.25, "denoise_strength": 0.5},
+    )  # fmt: skip
+    (event,) = job.of("image_made")
+    assert (event.width, event.height) == (80, 80)
+    assert job.images()[0].std() > 0
+    assert not job.of("warned")
+    assert job.of("step")[-1].progress == pytest.approx(1.0, abs=0.05)  # an adaptive walk knows its end afterwards
 
 
 def test_hires_without_denoising_only_enlarges(bench):

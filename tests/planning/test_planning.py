@@ -73,14 +73,14 @@ def test_a_request_without_mistakes_has_no_problems():
 def test_all_mistakes_are_told_at_once_each_with_its_field():
     found = problems(
         prompt="(" * 65, negative_prompt="[" * 65, model={"checkpoint": "three"},
-        size={"width": 4096, "height": 4096}, hires={"scale": 4.0}, sampling={"sampler": "DDIM", "steps": 1},
+        size={"width": 4096, "height": 4096}, hires={"scale": 4.0},
     )  # fmt: skip
     fields = [problem.field for problem in found]
-    assert fields == ["prompt", "negative_prompt", "model.checkpoint", "hires.scale", "sampling.steps"]
+    assert fields == ["prompt", "negative_prompt", "model.checkpoint", "hires.scale"]
     assert all(problem.message and problem.hint and problem.code for problem in found)
     nearest = {problem.field: problem.facts.get("nearest") for problem in found}
     assert nearest["model.checkpoint"] == "one"
-    assert nearest["sampling.steps"] == 2
+    assert nearest["hires.scale"] == 1.0
 
 
 def test_compile_raises_the_first_problem():
@@ -102,12 +102,6 @@ def test_the_nearest_scale_is_one_that_is_allowed(width, height, scale):
 
 def test_the_largest_picture_is_allowed():
     assert problems(size={"width": 4096, "height": 4096}) == []
-
-
-def test_samplers_with_their_own_times_need_two_steps():
-    assert problems(sampling={"sampler": "DDIM", "steps": 2}) == []
-    assert problems(sampling={"sampler": "DDIM", "schedule": "Karras", "steps": 1}) == []
-    assert problems(sampling={"sampler": "Euler", "steps": 1}) == []
 
 
 def test_a_hash_that_the_name_does_not_have_finds_the_file_that_has_it():
