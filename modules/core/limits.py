@@ -31,6 +31,7 @@ HEARTBEAT_S = 1.0
 HEARTBEAT_DUMP_S = 30.0
 HEARTBEAT_KILL_S = 120.0
 CANCEL_KILL_S = 10.0
+ENGINE_MEMORY_SHARE = 0.75  # of the computer's memory: an engine that holds more is started afresh between jobs
 SPOOL_PICTURES = 8  # finished pictures kept in memory while the disk is full
 
 # The wire.
