@@ -47,6 +47,7 @@ class Bus:
         self._wakers: set[Callable[[], None]] = set()
         self._state = _State()
         self._waiting: Callable[[], dict[str, Any]] = lambda: {"count": 0, "first": []}
+        self._summary: Callable[[str], dict[str, Any]] = lambda job: {}
         reserved = journal.read("SELECT value FROM facts WHERE name = 'seq'")
         self._seq = int(reserved[0]["value"]) if reserved else 0
         self._reserved = self._seq
@@ -98,11 +99,13 @@ class Bus:
         with self._lock:
             state = self._state.shown(self._previews)
             seq = self._seq
+        if state["running"]:
+            state["running"]["summary"] = self._summary(state["running"]["job"])
         return {"seq": seq, **state, "waiting": self._waiting()}
 
-    def describe_waiting(self, waiting: Callable[[], dict[str, Any]]) -> None:
-        """The queue says how the waiting jobs are summarised in snapshots."""
-        self._waiting = waiting
+    def describe_jobs(self, waiting: Callable[[], dict[str, Any]], summary: Callable[[str], dict[str, Any]]) -> None:
+        """The queue says how the waiting jobs, and one job by its id, are summarised in snapshots."""
+        self._waiting, self._summary = waiting, summary
 
     def recall(self, paused: bool, reason: str) -> None:
         """The queue tells at start whether it is paused, before any event says so."""

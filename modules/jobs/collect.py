@@ -114,20 +114,20 @@ class Collector:
             self._kept.pop(0)
         return None
 
-    def adopt(self, job: Job, *, search: bool = False) -> None:
-        """Record pictures of this job that an earlier run wrote but could not record any more.
+    def search(self) -> None:
+        """Look for files that are not in the gallery's index yet."""
+        self._gallery.reconcile()
 
-        ``search`` looks for files that are not even in the gallery's index yet.
-        """
-        if search:
-            self._gallery.reconcile()
-        wanted = set(job.unmade)
+    def adopt(self, job: Job) -> int:
+        """Record pictures of this job that an earlier run wrote but could not record any more; returns how many."""
+        wanted, adopted = set(job.unmade), 0
         for found in self._gallery.of_job(job.id):
             if found.picture in wanted:
-                self._ledger.record(
+                adopted += self._ledger.record(
                     ImageFinished(job=job.id, picture=found.picture, seed=found.seed or 0, image=found.id,
                                   width=found.width, height=found.height)
                 )  # fmt: skip
+        return adopted
 
     def _store(self, kept: _Kept) -> None:
         job, made = kept.job, kept.made

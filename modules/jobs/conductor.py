@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import psutil
+
 from modules.core import limits
-from modules.core.errors import DiskFull, WorkbenchError
+from modules.core.errors import DiskFull, ExtensionFailed, WorkbenchError
 from modules.core.events import AnyEvent, EngineChanged, ImageMade, PhaseChanged, Warned
 from modules.jobs.bus import Bus
 from modules.jobs.collect import NO_ROOM, Collector
@@ -36,11 +38,12 @@ class Conductor:
 
     def __init__(
         self, queue: Queue, ledger: Ledger, bus: Bus, engine: Engine, collector: Collector, estimates: Estimates,
-        preferences: Callable[[], dict[str, Any]] = dict,
+        preferences: Callable[[], dict[str, Any]] = dict, judge: Callable[[Job, set[str]], None] | None = None,
     ) -> None:  # fmt: skip
         self._queue, self._ledger, self._bus = queue, ledger, bus
         self._engine, self._collector, self._estimates = engine, collector, estimates
-        self._preferences = preferences
+        self._preferences, self._judge = preferences, judge
+        self._failed_extensions: set[str] = set()
         self._job: Job | None = None
         self._is_submitted = False
         self._ended: Ended | None = None  # waits while a finished picture finds no room
@@ -51,6 +54,7 @@ class Conductor:
         self._closing = threading.Event()
         self._close_at = 0.0
         self._save_again_at = 0.0
+        self._has_warned = False
         self._has_given_up = False
         self._starting_since = time.monotonic()
         self._jobs_run = 0
@@ -90,7 +94,7 @@ class Conductor:
 
     def _run(self) -> None:
         try:
-            self._adopt_earlier()
+            self._find_earlier()
             while not self._is_over():
                 try:
                     self.turn()
@@ -141,7 +145,10 @@ class Conductor:
     def _begin(self, job: Job, about: dict[str, Any]) -> None:
         if self._ledger.is_stopping(job.id):
             self._conclude(Ended(job.id, "cancelled"))
-        elif not job.unmade:
+            return
+        if self._collector.adopt(job):
+            job = self._job = self._queue.job(job.id)
+        if not job.unmade:
             self._conclude(Ended(job.id, "finished"))
         else:
             self._course = Course(self._estimates, job, about["model"] or job.request.model.checkpoint, about["device"])
@@ -168,6 +175,8 @@ class Conductor:
         elif isinstance(said, ImageMade):
             self._collect(job, course, said)
         else:
+            if isinstance(said, Warned) and said.code == ExtensionFailed.code:
+                self._failed_extensions.add(str(said.facts.get("extension")))
             self._tell(course.hear(said))
 
     def _collect(self, job: Job, course: Course, made: ImageMade) -> None:
@@ -183,9 +192,11 @@ class Conductor:
 
     def _no_room(self, reason: str) -> None:
         self._save_again_at = time.monotonic() + SAVE_AGAIN_S
-        if self._queue.paused and self._queue.pause_reason == reason:
+        if not self._queue.paused:  # somebody's own pause keeps its reason, and lasts
+            self._queue.pause(reason)
+        if self._has_warned:
             return
-        self._queue.pause(reason)
+        self._has_warned = True
         free_mb = 0
         with contextlib.suppress(OSError):
             free_mb = shutil.disk_usage(self._collector.folder).free // limits.MIB
@@ -207,7 +218,9 @@ class Conductor:
         reason = self._collector.save_kept()
         if reason:
             self._no_room(reason)
-        elif self._queue.paused and self._queue.pause_reason in NO_ROOM:
+            return
+        self._has_warned = False
+        if self._queue.paused and self._queue.pause_reason in NO_ROOM:
             self._queue.resume()
 
     def _hear_engine(self, said: EngineChanged) -> None:
@@ -262,18 +275,26 @@ class Conductor:
         if self._job is None:
             self._asked_by = job.request.model.checkpoint
             self._look.set()
-            self._tidy()
+            self._tidy(job)
 
-    def _tidy(self) -> None:
+    def _tidy(self, job: Job) -> None:
+        """Between two jobs: judge extensions, forget what is old, renew an engine that has grown too large."""
+        if self._judge:
+            self._judge(job, self._failed_extensions)
+        self._failed_extensions = set()
+        about = self._engine.describe()
+        if about["pid"] and about["rss_bytes"] > limits.ENGINE_MEMORY_SHARE * psutil.virtual_memory().total:
+            self._engine.recycle()
         self._jobs_run += 1
         if self._jobs_run % PRUNE_EVERY_JOBS == 0:
             with contextlib.suppress(DiskFull):
                 self._ledger.prune()
 
-    def _adopt_earlier(self) -> None:
-        for number, id in enumerate(self._recovered):
+    def _find_earlier(self) -> None:
+        """After a crash: pictures that were written but not even indexed, so that they are not made again."""
+        if self._recovered:
             with contextlib.suppress(WorkbenchError, OSError):
-                self._collector.adopt(self._queue.job(id), search=number == 0)
+                self._collector.search()
 
     def _abandon(self) -> None:
         """Something here went wrong: the running job fails with a reason."""
@@ -313,8 +334,9 @@ class Conductor:
             try:
                 done = action()
             except DiskFull:
-                had_room = False
-                self._queue.pause("disk_full")
+                if not self._queue.paused:
+                    had_room = False
+                    self._queue.pause("disk_full")
                 if self._closing.wait(1.0):
                     return None
             else:

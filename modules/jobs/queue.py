@@ -48,7 +48,7 @@ class Queue:
         self._paused = facts.get("paused") == "1"
         self._reason = facts.get("reason", "")
         bus.recall(self._paused, self._reason)
-        bus.describe_waiting(self._describe_waiting)
+        bus.describe_jobs(self._describe_waiting, lambda id: self.job(id).summary())
 
     def attach(self, controls: Controls) -> None:
         """Whoever runs the jobs hears of new ones, stops and skips from now on."""

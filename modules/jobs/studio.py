@@ -16,6 +16,7 @@ from modules.jobs.collect import Collector
 from modules.jobs.conductor import Conductor
 from modules.jobs.estimates import Estimates
 from modules.jobs.extensions import extensions, switch
+from modules.jobs.job import Job
 from modules.jobs.journal import Journal
 from modules.jobs.ledger import Ledger
 from modules.jobs.local import BOUNDS, LocalEngine
@@ -56,7 +57,7 @@ class Studio:
         self._estimates = Estimates(self._journal)
         collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish, self._complete)
         self._conductor = Conductor(
-            self.queue, ledger, self.bus, self.engine, collector, self._estimates, self._preferences
+            self.queue, ledger, self.bus, self.engine, collector, self._estimates, self._preferences, self._judge
         )
         self.queue.estimate_by(self.estimate)
         self.gallery.on_change = self._gallery_changed
@@ -89,8 +90,7 @@ class Studio:
         """Tell the page; one that fails several times in a row is switched off."""
         with suppress(WorkbenchError):
             self.bus.publish(Warned(code=failure.code, message=failure.message, hint=failure.hint, facts=failure.facts))
-            if self.extensions.count_failure(failure.name):
-                self.change_settings({"extensions_off": self.extensions.names_off()})
+            self._count_failures({failure.name})
 
     def estimate(self, request: GenerationRequest, pictures: int | None = None) -> float | None:
         """How many seconds this request may take once it runs; None until something like it was made here."""
@@ -111,6 +111,16 @@ class Studio:
         self.gallery.close()
         self._journal.close()
         self._lock.release()
+
+    def _judge(self, job: Job, failed: set[str]) -> None:
+        """After a job: which of its extensions did well, and which failed again."""
+        self.extensions.count_success(set(job.request.extensions) - failed)
+        with suppress(WorkbenchError):
+            self._count_failures(failed)
+
+    def _count_failures(self, failed: set[str]) -> None:
+        if any([self.extensions.count_failure(name) for name in sorted(failed)]):
+            self.change_settings({"extensions_off": self.extensions.names_off()})
 
     def _preferences(self) -> dict[str, Any]:
         """The settings that the engine minds, as of now."""

@@ -22,6 +22,8 @@ class ScriptedEngine:
         self.tasks: list[Task] = []
         self.stopped: list[str] = []
         self.restarts = 0
+        self.rss_bytes = 0
+        self.recycled = 0
 
     def submit(self, task: Task) -> None:
         if self.task is not None:
@@ -45,11 +47,14 @@ class ScriptedEngine:
         pass
 
     def recycle(self) -> None:
-        pass
+        self.recycled += 1
 
     def describe(self) -> dict[str, Any]:
         running = self.task.job if self.task else None
-        return {"state": "ready", "model": "m", "device": "cpu", "running": running, "restarts": self.restarts}
+        return {
+            "state": "ready", "model": "m", "device": "cpu", "running": running, "restarts": self.restarts, "pid": 1,
+            "rss_bytes": self.rss_bytes,
+        }  # fmt: skip
 
     def close(self, timeout_s: float) -> None:
         self.task = None

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from modules.core.errors import Cancelled, ModelError
+from modules.core.errors import Cancelled, ExtensionFailed, ModelError
 from modules.core.events import ImageMade, PhaseChanged, Preview, StepFinished, Warned
 from modules.core.request import GenerationRequest
 from modules.jobs.engine import Task
@@ -81,6 +81,9 @@ class FakeMaker:
             job.emit(Preview(picture=picture, width=8, height=8, jpeg=JPEG))
         job.emit(PhaseChanged(phase="decoding", picture=picture))
         self.wait(job, words)
+        if "extension" in words:
+            failed = ExtensionFailed(words["extension"], "edit_image", "boom")
+            job.emit(Warned(code=failed.code, message=failed.message, facts=failed.facts))
         if "warn" in words:
             job.emit(Warned(code="vae_fp32", message="Decoded again in 32 bit.", picture=picture))
         job.emit(ImageMade(picture=picture, seed=seed, width=width, height=height, pixels=pixels(seed, width, height)))

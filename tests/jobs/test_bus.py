@@ -155,6 +155,7 @@ def test_the_snapshot_draws_the_present(desk: Desk) -> None:
     shown = desk.bus.snapshot()
     assert shown["running"]["job"] == running.id
     assert shown["running"]["step"]["call"] == 3
+    assert (shown["running"]["summary"]["prompt"], shown["running"]["summary"]["count"]) == ("a fox", 2)
     assert (shown["waiting"]["count"], shown["waiting"]["first"][0]["id"]) == (1, waiting.id)
     assert shown["waiting"]["first"][0]["prompt"] == "next"
     assert (shown["paused"], shown["seq"]) == (False, desk.bus.last_seq)

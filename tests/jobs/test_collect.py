@@ -82,12 +82,16 @@ def test_at_most_eight_pictures_wait_and_the_engine_waits_with_the_ninth(stage: 
     assert len(stage.desk.queue.job(job.id).images) == 12
 
 
-def test_somebodys_own_pause_outlasts_the_saving(stage: Stage) -> None:
+@pytest.mark.parametrize("is_first", [True, False])
+def test_somebodys_own_pause_outlasts_the_saving(stage: Stage, is_first: bool) -> None:
     stage.desk.submit()
     stage.conductor.turn()
     stage.outputs.fill()
+    if is_first:
+        stage.desk.queue.pause("mine")
     stage.rounds(2)
-    stage.desk.queue.pause("mine")
+    if not is_first:
+        stage.desk.queue.pause("mine")
     stage.outputs.problem = None
     stage.conductor._save_again_at = 0.0  # pyright: ignore[reportPrivateUsage]
     stage.rounds(2)
@@ -140,3 +144,12 @@ def test_the_same_picture_twice_is_one_file(stage: Stage) -> None:
     for _ in range(2):
         assert stage.collector.take(job, made, 0.1) is None
     assert len(stage.outputs.files) == 1
+
+
+def test_an_engine_that_has_grown_too_large_is_renewed_between_jobs(stage: Stage) -> None:
+    for rss_bytes, recycled in ((10**6, 0), (10**15, 1)):
+        stage.engine.rss_bytes = rss_bytes
+        job = stage.desk.submit()
+        stage.rounds(3)
+        assert stage.desk.queue.job(job.id).state == "finished"
+        assert stage.engine.recycled == recycled

@@ -81,6 +81,17 @@ def test_an_extension_that_fails_in_a_row_is_switched_off(open_studio: Open) -> 
     assert name in [found.name for found in studio.extensions.active()]
 
 
+def test_an_extension_that_fails_in_three_jobs_is_switched_off(open_studio: Open) -> None:
+    studio = open_studio()
+    name = studio.extensions.active()[0].name
+    for turn in range(4):
+        assert (name in studio.settings.extensions_off) == (turn == 3)
+        job = studio.queue.submit(request_of(f"extension:{name}"), client="me", workspace="w")
+        assert ended(studio, job.id).state == "finished"
+        until(lambda turn=turn: studio.engine.describe()["running"] is None)
+        until(lambda turn=turn: turn < 2 or name in studio.settings.extensions_off)
+
+
 def test_jobs_are_estimated_once_something_was_made(open_studio: Open) -> None:
     studio = open_studio("thread", step_s=0.02)
     assert studio.estimate(request_of()) is None
