@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from modules.core import limits
@@ -279,4 +280,5 @@ class Subscription:
         self._flag.set()
         loop, flag = self._loop, self._async_flag
         if loop is not None and flag is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(flag.set)
+            with suppress(RuntimeError):  # the loop closed this very moment
+                loop.call_soon_threadsafe(flag.set)

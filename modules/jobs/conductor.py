@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from modules.jobs.queue import Queue
 T = TypeVar("T")
 TURN_S = 0.25
 SAVE_AGAIN_S = 5.0
-PRUNE_EVERY_JOBS = 50
+CARE_EVERY_JOBS = 50
 ENGINE_STOPPED = "engine_stopped"
 log = logging.getLogger("atelier.jobs")
 
@@ -95,6 +96,8 @@ class Conductor:
     def _run(self) -> None:
         try:
             self._find_earlier()
+            with contextlib.suppress(WorkbenchError, OSError, sqlite3.Error):
+                self._ledger.back_up()
             while not self._is_over():
                 try:
                     self.turn()
@@ -286,9 +289,10 @@ class Conductor:
         if about["pid"] and about["rss_bytes"] > limits.ENGINE_MEMORY_SHARE * psutil.virtual_memory().total:
             self._engine.recycle()
         self._jobs_run += 1
-        if self._jobs_run % PRUNE_EVERY_JOBS == 0:
-            with contextlib.suppress(DiskFull):
+        if self._jobs_run % CARE_EVERY_JOBS == 0:
+            with contextlib.suppress(WorkbenchError, OSError, sqlite3.Error):
                 self._ledger.prune()
+                self._ledger.back_up()
 
     def _find_earlier(self) -> None:
         """After a crash: pictures that were written but not even indexed, so that they are not made again."""

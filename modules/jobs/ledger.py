@@ -14,6 +14,7 @@ from modules.jobs.journal import Journal, Transaction
 from modules.jobs.queue import Queue
 
 PRUNED_AT_ONCE = 500
+BACKUP_EVERY_S = 24 * 3600.0
 
 
 class Ledger:
@@ -148,6 +149,12 @@ class Ledger:
                 _requeue(transaction, row, row["attempt"])
 
         self._ending(job, write)
+
+    def back_up(self) -> None:
+        """Copy the database, once a day: a file that was damaged is replaced by the copy at the next start."""
+        database = self._journal.database
+        if not database.backup_path.exists() or time.time() - database.backup_path.stat().st_mtime > BACKUP_EVERY_S:
+            database.backup()
 
     def prune(self) -> None:
         """Forget the oldest ended jobs and events beyond their bounds, a few at a time."""

@@ -201,3 +201,20 @@ def test_jobs_are_listed_newest_first_by_state_and_workspace(desk: Desk) -> None
     assert [job.id for job in desk.queue.jobs(workspace="v")] == [other.id]
     assert desk.queue.jobs(limit=1)[0].id == other.id
     assert desk.queue.counts() == {"queued": 1, "running": 0, "finished": 0, "failed": 0, "cancelled": 1}
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "halved", "emptied"])
+def test_a_damaged_database_comes_back_from_its_copy(desk: Desk, damage: str) -> None:
+    jobs = [desk.submit() for _ in range(5)]
+    desk.ledger.back_up()
+    last = desk.bus.last_seq
+    later = desk.submit()
+    desk.close()
+    whole = desk.path.read_bytes()
+    desk.path.write_bytes({"zeroed": bytes(len(whole)), "halved": whole[: len(whole) // 2], "emptied": b""}[damage])
+    desk.reopen()
+    assert desk.journal.database.recovered == "backup"
+    assert [job.id for job in desk.queue.waiting()] == [job.id for job in jobs]
+    assert later.id not in {job.id for job in desk.queue.jobs()}, "it came after the copy"
+    assert desk.submit().state == "queued"
+    assert desk.bus.last_seq > last + 1, "no number is given twice"
