@@ -26,11 +26,13 @@ from modules.training.captions import Mood, caption, sample_mood
 from modules.training.ema import Ema
 from modules.training.networks import EOS, LATENT_SCALE
 from modules.training.reading import Shallow, token_ids
+from modules.training.together import Together
 
 TIMES = 1000
 GAMMA = 5.0
 EMPTY_SHARE = 0.1
 LONG_SHARE = 0.05
+TOGETHER_EVERY = 5
 
 
 def signal_shares() -> Tensor:
@@ -181,10 +183,13 @@ def train_unet(
     report: Callable[[str], None] = print,
     on_average: Callable[[UNet2DConditionModel], None] | None = None,
     average_every: int = 500,
+    rank: int = 0,
+    together: Together | None = None,
 ) -> None:
     """Train; a resumable state is kept in `folder`/unet.pt, `on_average` is shown the averaged network now and then.
 
-    At the end `unet` holds the averaged weights.
+    `together` joins this process, worker `rank`, to others; only worker 0 keeps the state and reports. At the end
+    `unet` holds the averaged weights.
     """
     prepare(unet, recipe.is_thin)
     shallow = Shallow(text, recipe.layers)
@@ -204,13 +209,15 @@ def train_unet(
         optimizer.load_state_dict(state["optimizer"])
         ema.load(state["ema"])
         start, spent = state["step"], state["spent"]
-    rng = np.random.default_rng((recipe.seed, start))
+    rng = np.random.default_rng((recipe.seed, start, rank))
     batches = pictures_with_captions(latents, renders, recipe.batch, rng)
-    noise_source = torch.Generator().manual_seed(recipe.seed + start)
+    noise_source = torch.Generator().manual_seed(recipe.seed + start + 7919 * rank)
+    workers = together.count if together else 1
     shares = signal_shares().float()
     weights = torch.clamp(GAMMA * (1 - shares) / shares, max=1.0)
-    began, step, total, seen = time.monotonic() - spent, start, 0.0, 0
-    while (done := (time.monotonic() - began) / 60 / recipe.minutes) < 1:
+    began, step, total, seen, is_over = time.monotonic() - spent, start, 0.0, 0, False
+    while not is_over:
+        done = min(1.0, (time.monotonic() - began) / 60 / recipe.minutes)
         pace = min(1.0, (step + 1) / 150) * (
             1.0 if done < 0.4 else 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6))
         )
@@ -231,24 +238,29 @@ def train_unet(
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
+        is_over = done >= 1
+        if together:
+            is_over = step % TOGETHER_EVERY == 0 and together.average(rank, parameters, is_over)
         ema.update(unet, step)
         step, total, seen = step + 1, total + loss.item(), seen + 1
-        if seen == 50:
+        if rank == 0 and seen == 25:
             pace_s = (time.monotonic() - began - spent) / (step - start)
-            report(
-                f"unet {step} ({step * recipe.batch} pictures, {done:.0%}) loss {total / seen:.4f} {pace_s:.2f} s/step"
-            )
+            pictures = step * recipe.batch * workers
+            report(f"unet {step} ({pictures} pictures, {done:.0%}) loss {total / seen:.4f} {pace_s:.2f} s/step")
             total, seen = 0.0, 0
-        if step % 250 == 0:
+        if rank == 0 and step % 100 == 0:
             _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)
         if on_average and step % average_every == 0:
             trained = {k: v.detach().clone() for k, v in unet.state_dict().items()}
             ema.copy_to(unet)
             unet.eval()
+            shallow.restore()
             on_average(unet)
+            shallow = Shallow(text, recipe.layers)
             unet.load_state_dict(trained)
             unet.train()
-    _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)
+    if rank == 0:
+        _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)
     ema.copy_to(unet)
     shallow.restore()
     finish(unet)

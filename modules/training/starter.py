@@ -17,14 +17,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.multiprocessing import spawn
 
 from modules.training.autoencoder import Trimmed, start_linear, train_autoencoder, whiten
 from modules.training.cache import Renders, renders
-from modules.training.diffusion import Recipe, encode_renders, sample, start_quiet, train_unet
+from modules.training.diffusion import Recipe, encode_renders, finish, prepare, sample, start_quiet, train_unet
 from modules.training.layout import save_checkpoint
 from modules.training.networks import LATENT_SCALE, STARTER, Networks, networks_of
 from modules.training.preview import save_preview_decoder, train_preview
-from modules.training.reading import start_shallow, teach
+from modules.training.reading import Shallow, start_shallow, teach
+from modules.training.together import Together
 from modules.training.world import COLOURS, LIGHTS, PLACES, SIZES, SPOTS, STYLES, THINGS, TINTS
 
 SEED = 0
@@ -60,6 +62,7 @@ class Run:
     vae_steps: int
     text_steps: int
     scenes: int
+    workers: int
     recipe: Recipe
 
 
@@ -153,6 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--vae-steps", type=int, default=1400)
     parser.add_argument("--text-steps", type=int, default=800)
     parser.add_argument("--scenes", type=int, default=UNET_COUNT, help="pictures that the UNet is trained on")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train the UNet together, on a CPU")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument(
@@ -164,12 +168,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preview", type=Path, default=Path("models/preview/atelier-starter.safetensors"))
     given = parser.parse_args(arguments)
     recipe = Recipe(given.minutes, given.batch, given.rate, given.text_rate, is_thin=not given.whole)
-    run = Run(given.folder, given.device, given.size, given.vae_steps, given.text_steps, given.scenes, recipe)
+    run = Run(
+        given.folder, given.device, given.size, given.vae_steps, given.text_steps, given.scenes, given.workers, recipe
+    )
     make(run, given.checkpoint, given.preview)
 
 
 def make(run: Run, checkpoint: Path, preview: Path) -> None:
-    """All stages, one after the other; every 500 steps a sheet and a fresh checkpoint in the run's folder."""
+    """All stages, one after the other; now and then a fresh checkpoint in the run's folder."""
     networks = networks_of(STARTER, SEED)
     autoencoder(networks, run)
     text_encoder(networks, run)
@@ -177,24 +183,49 @@ def make(run: Run, checkpoint: Path, preview: Path) -> None:
     latents = encode_renders(networks.vae.to(run.device), pictures, run.folder / "latents.pt", run.scenes, run.device)
     networks.vae.to("cpu")
     say(f"latents {tuple(latents.shape)} std {[round(v, 3) for v in latents.std((0, 2, 3)).tolist()]}")
+    if run.workers == 1:
+        diffusion(0, run, None)
+    else:
+        prepare(networks.unet, run.recipe.is_thin)
+        numbers = sum(p.numel() for p in networks.unet.parameters() if p.requires_grad)
+        finish(networks.unet)
+        spawn(diffusion, (run, Together.of(run.workers, numbers)), nprocs=run.workers)
+    export(networks, run, checkpoint)
+    if not preview.exists():
+        decoder = train_preview(latents, pictures, steps=1500, device=run.device, report=say)
+        save_preview_decoder(preview, decoder, {"modelspec.title": "Atelier Starter preview"})
+
+
+def diffusion(rank: int, run: Run, together: Together | None) -> None:
+    """Train the UNet, as one of several workers or alone; the states of the stages before are in the run's folder."""
+    networks = networks_of(STARTER, SEED)
+    autoencoder(networks, run)
+    text_encoder(networks, run)
+    pictures = renders(run.folder / "cache", UNET_SCENES, max(UNET_COUNT, run.scenes), run.size)
+    latents = torch.load(run.folder / "latents.pt", weights_only=True)[: run.scenes]
     torch.manual_seed(SEED)
     start_quiet(networks.unet)
 
-    def look(_: object) -> None:
-        sheet(networks, run.folder / "sheet.png", run.device, run.size)
+    def keep(_: object) -> None:
         save_checkpoint(run.folder / "latest.safetensors", networks, metadata(run.size, len(latents)))
 
     train_unet(
         networks.unet, networks.text, latents, pictures, run.folder, run.recipe,
-        device=run.device, report=say, on_average=look,
+        device=run.device, report=say, on_average=keep if rank == 0 else None, rank=rank, together=together,
     )  # fmt: skip
-    networks.unet.to("cpu")
-    networks.text.to("cpu")
-    if not preview.exists():
-        decoder = train_preview(latents, pictures, steps=1500, device=run.device, report=say)
-        save_preview_decoder(preview, decoder, {"modelspec.title": "Atelier Starter preview"})
-    size_bytes = save_checkpoint(checkpoint, networks, metadata(run.size, len(latents)))
-    say(f"{checkpoint}: {size_bytes / 2**20:.1f} MiB")
+
+
+def export(networks: Networks, run: Run, checkpoint: Path) -> None:
+    """Write the averaged networks of the run's last state as a checkpoint, and a sheet of pictures."""
+    state = torch.load(run.folder / "unet.pt", map_location="cpu", weights_only=True)
+    networks.unet.load_state_dict({**state["model"], **state["ema"]})
+    shallow = Shallow(networks.text, run.recipe.layers)
+    networks.text.load_state_dict(state["text"])
+    shallow.restore()
+    networks.unet.eval()
+    size_bytes = save_checkpoint(checkpoint, networks, metadata(run.size, run.scenes))
+    say(f"{checkpoint}: {size_bytes / 2**20:.1f} MiB after {state['step']} steps")
+    sheet(networks, run.folder / "sheet.png", "cpu", run.size)
 
 
 if __name__ == "__main__":
