@@ -156,3 +156,14 @@ def test_the_page_s_process_never_imports_torch(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text("import sys; sys.path.insert(0, '.')\n" + code, "utf-8")
     assert subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60).stdout == "False\n"
+
+
+def test_closing_does_not_wait_for_an_engine_that_still_starts(open_studio: Open, kind: str) -> None:
+    studio = open_studio(kind, start_s=15.0 if kind == "process" else 1.0)
+    job = studio.queue.submit(request_of(), client="me", workspace="w")
+    until(lambda: studio.engine.describe()["state"] == "starting")
+    began = time.monotonic()
+    studio.close()
+    assert time.monotonic() - began < 3.0
+    after = open_studio(kind)
+    assert ended(after, job.id).state == "finished"
