@@ -1,12 +1,10 @@
-"""What the worker opens: the library and the engine of this machine; imported in the worker only."""
+"""What the worker opens: the library and the engine of this machine; the engine is imported in the worker only."""
 
 from dataclasses import replace
 from typing import Any, cast
 
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
-from modules.engine.run import fulfil
-from modules.engine.workshop import Workshop
 from modules.jobs.engine import Task
 from modules.jobs.extensions import extensions, switch
 from modules.jobs.worker import WorkerJob
@@ -18,6 +16,10 @@ class EngineMaker:
     """Compiles each request against this machine's own library and runs it."""
 
     def __init__(self, settings: Settings, *, warm_up: bool = True) -> None:
+        from modules.engine.run import fulfil
+        from modules.engine.workshop import Workshop
+
+        self._fulfil = fulfil
         self._warms_up = warm_up
         self._catalogue = Catalogue(settings)
         self._extensions = extensions(settings)
@@ -35,7 +37,7 @@ class EngineMaker:
     def make(self, task: Task, job: WorkerJob) -> None:
         """Make the task's pictures with the preferences of the moment."""
         self._prefer(task.settings)
-        fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
+        self._fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
 
     def describe(self) -> dict[str, str]:
         about = self._workshop.describe()
