@@ -63,12 +63,10 @@ class Calls:
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         self._drafts.save(_workspace(workspace), after)
         if wish.get("generate"):
-            self._submit(workspace, note, after, priority=0, values=changed)
+            self._submit(workspace, note, after, priority=0, told={"values": changed})
         else:
             self._answer(workspace, note, {"values": changed, **self._outlook(after)})
-        return [
-            _update(value=changed[row.name]) if row.name in changed else _update() for row in self._form.controls
-        ]
+        return [_update(value=changed[row.name]) if row.name in changed else _update() for row in self._form.controls]
 
     def _named(self, given: tuple[Any, ...]) -> forms.Values:
         return dict(zip((row.name for row in self._form.controls), given, strict=True))
@@ -90,22 +88,23 @@ class Calls:
         defaults = self._models.defaults(picture.request.model.checkpoint)
         values = forms.values_of(picture.request, self._form, defaults)
         values |= {"seed": str(picture.seed), "count": 1}
-        values.pop("shape"), values.pop("quality")  # they follow from size and steps
-        return {name: value for name, value in values.items() if only is None or name in only}
+        following = ("shape", "quality")  # from size and steps
+        return {
+            name: value for name, value in values.items() if name not in following and (only is None or name in only)
+        }
 
     def _fresh_fold(self, fold: str, before: forms.Values, defaults: Defaults) -> forms.Values:
         fresh = forms.start(self._form, defaults, before["prompt"])
         return {row.name: fresh[row.name] for row in self._form.controls if row.fold == fold}
 
     def _submit(
-        self, workspace: str, note: str, values: forms.Values, *, priority: int, **said: Any
+        self, workspace: str, note: str, values: forms.Values, *, priority: int, told: Mapping[str, Any] | None = None
     ) -> None:
+        said = dict(told or {})
         try:
             request = forms.request_of(values, self._form)
             self._models.refuse(request)
-            job = self._studio.queue.submit(
-                request, client=CLIENT, workspace=_workspace(workspace), priority=priority
-            )
+            job = self._studio.queue.submit(request, client=CLIENT, workspace=_workspace(workspace), priority=priority)
         except WorkbenchError as problem:
             self._answer(workspace, note, said, problem)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +79,8 @@ CONTROLS: tuple[Control, ...] = (
     Control("face", "segments", "simple", "atelier_face", 0, face="simple", choices=("simple", "pro"), translated=True),
     Control("prompt", "text", "", "txt2img_prompt", 10, "prompt", "simple", a1111="Prompt", lines=(4, 12)),
     Control(
-        "negative_prompt", "text", "", "txt2img_neg_prompt", 20, "negative_prompt", a1111="Negative prompt", lines=(1, 6)
+        "negative_prompt", "text", "", "txt2img_neg_prompt", 20, "negative_prompt",
+        a1111="Negative prompt", lines=(1, 6),
     ),
     Control("shape", "segments", "1:1", "atelier_shape", 30, face="simple", choices=tuple(SHAPES)),
     Control("quality", "segments", "good", "atelier_quality", 40, face="simple", choices=QUALITIES, translated=True),
@@ -198,3 +199,20 @@ class Form:
     def named(self, name: str) -> Control:
         """The row of that name; raises KeyError."""
         return next(row for row in self.controls if row.name == name)
+
+
+@dataclass(frozen=True)
+class GuestTab:
+    """An extension's tab: its element, its title by language, and what draws it."""
+
+    elem_id: str
+    title: tuple[tuple[str, str], ...]
+    draw: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Everything of one build that the document words anew for each visitor."""
+
+    form: Form
+    guests: tuple[GuestTab, ...] = ()

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from modules.webui import theme
-from modules.webui.controls import TABS, Control, Form
+from modules.webui.controls import TABS, Control, Drawn, Form
 from modules.webui.files import Static
-from modules.webui.titles import choices_of, fold_id, fold_label, fold_title, label_of
+from modules.webui.titles import choices_of, fold_id, fold_label, fold_title, label_of, worded
 from modules.webui.words import say, table
 
 POLICY = (
@@ -55,17 +55,18 @@ class Visitor:
 class Document:
     """One build's HTML, cut open once where each visitor's own parts are written in."""
 
-    def __init__(self, rendered: str, form: Form, build: int, prefix: str, static: Static) -> None:
+    def __init__(self, rendered: str, drawn: Drawn, build: int, prefix: str, static: Static) -> None:
         before, rest = _FOREIGN.sub("", rendered).split(_CONFIG, 1)
         self._config, end = json.JSONDecoder().raw_decode(rest)
         self._start = re.sub(r'<base href="[^"]*"', f'<base href="{prefix}/"', before) + _CONFIG
         self._head, self._body = rest[end:].split("</head>", 1)
-        self._form = form
+        self._form = drawn.form
         self._build = build
         self._prefix = prefix
         self._static = static
-        self._rows = {row.elem_id: row for row in form.controls}
-        self._folds = {fold_id(fold): fold for fold in form.folds}
+        self._rows = {row.elem_id: row for row in drawn.form.controls}
+        self._folds = {fold_id(fold): fold for fold in drawn.form.folds}
+        self._guests = {guest.elem_id: guest for guest in drawn.guests}
 
     def write(self, visitor: Visitor, boot: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         """The HTML for one visitor and its headers; ``boot`` is what our modules read besides words and controls."""
@@ -102,6 +103,8 @@ class Document:
             fold = self._folds[elem_id]
             name = fold_label(fold, visitor.language)
             said = {"label": fold_title(fold, name, visitor.values, self._form, visitor.language)}
+        elif elem_id in self._guests:
+            said = {"label": worded(self._guests[elem_id].title, visitor.language)}
         elif elem_id == "atelier_workspace":
             said = {"value": visitor.workspace}
         elif elem_id == "txt2img_generate":
@@ -148,7 +151,11 @@ class Document:
 def _opened(start: str, visitor: Visitor) -> str:
     """Gradio's opening of the document, with language, theme and face on the html element."""
     face = "pro" if visitor.values.get("face") == "pro" else "simple"
-    classes = [f"face-{face}", *(["dark"] if visitor.theme == "dark" else []), *(["no-pictures"] if visitor.is_first else [])]
+    classes = [
+        f"face-{face}",
+        *(["dark"] if visitor.theme == "dark" else []),
+        *(["no-pictures"] if visitor.is_first else []),
+    ]
     opened = f'<html lang="{TAGS[visitor.language]}" class="{" ".join(classes)}" data-theme="{visitor.theme}"'
     return re.sub(r'<html\s+lang="[^"]*"', opened, start, count=1)
 

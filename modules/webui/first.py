@@ -1,4 +1,4 @@
-"""The prompts of the first start: cards that fill the form and make a picture, in the order of the visitor's language."""
+"""The prompts of the first start: cards that fill the form and make a picture, the visitor's language first."""
 
 from __future__ import annotations
 

@@ -76,9 +76,7 @@ def start(form: Form, defaults: Defaults, prompt: str) -> Values:
     }
 
 
-def change(
-    values: Mapping[str, Any], patch: Mapping[str, Any], old: Defaults, new: Defaults, form: Form
-) -> Values:
+def change(values: Mapping[str, Any], patch: Mapping[str, Any], old: Defaults, new: Defaults, form: Form) -> Values:
     """The values after ``patch``: a shape brings its size, a quality its steps, a model its family's own of both.
 
     ``old`` and ``new`` are the defaults of the model before and after. ``shape`` and ``quality`` are None where size

@@ -1,4 +1,4 @@
-"""What the form needs to know about checkpoints: their defaults, whether a request would run, and what it would cost."""
+"""What the form needs to know about checkpoints: their defaults, whether a request would run, what it would cost."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class Models:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+
+    def own(self) -> str:
+        """The name of the checkpoint that "" stands for; "" where there is none."""
+        try:
+            return self._studio.checkpoints.find("").name
+        except WorkbenchError:
+            return ""
 
     def defaults(self, name: str) -> Defaults:
         """The defaults of a checkpoint ("" is the program's own): its family's, at the size its file recommends."""

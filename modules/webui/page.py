@@ -8,17 +8,16 @@ from typing import Any
 import gradio as gr
 
 from modules.webui.calls import Calls
-from modules.webui.controls import TABS, Form
+from modules.webui.controls import TABS, Form, GuestTab
 from modules.webui.tabs import create
+from modules.webui.titles import worded
 from modules.webui.words import say
 
 # Names of the hidden buttons and what they do; static/form.js presses them.
 PRESSES = ("save", "generate", "front")
 
-Draw = tuple[str, Callable[[], None]]  # an extension's tab: its title and what draws it
 
-
-def build(form: Form, calls: Calls, extension_tabs: Sequence[Draw] = ()) -> gr.Blocks:
+def build(form: Form, calls: Calls, guests: Sequence[GuestTab] = ()) -> gr.Blocks:
     """Draw the page.
 
     Every event is ``queue=False`` and answers at once, with ``preprocess=False``: values come as the browser has
@@ -32,12 +31,12 @@ def build(form: Form, calls: Calls, extension_tabs: Sequence[Draw] = ()) -> gr.B
                         made = create.build(form)
                     else:
                         gr.Column(elem_id=tab)
-            for index, (title, draw) in enumerate(extension_tabs):
+            for guest in guests:
                 with (
-                    gr.Tab(title, id=f"extension-{index}", elem_id=f"tab_extension_{index}"),
+                    gr.Tab(worded(guest.title), id=guest.elem_id, elem_id=guest.elem_id),
                     gr.Column(elem_classes=["guest"]),
                 ):
-                    draw()
+                    guest.draw()
         workspace = gr.Textbox("", elem_id="atelier_workspace", visible="hidden", interactive=True)
         note = gr.Textbox("", elem_id="atelier_note", visible="hidden", interactive=True)
         controls = [made[row.name] for row in form.controls]

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from modules.core.events import PageChanged
 from modules.webui import words
 from modules.webui.calls import WORKSPACE_CHARACTERS, Calls
-from modules.webui.controls import Form
+from modules.webui.controls import Drawn, Form, GuestTab
 from modules.webui.document import Document, Visitor
 from modules.webui.files import Static
 from modules.webui.first import cards
@@ -35,9 +35,10 @@ ALIVE = 2  # builds that still answer
 class Build:
     """One Gradio page under its own prefix, and the document around it."""
 
-    def __init__(self, number: int, app: Any, form: Form, static: Static) -> None:
+    def __init__(self, number: int, app: Any, drawn: Drawn, static: Static) -> None:
         self.number = number
-        self.form = form
+        self.form = drawn.form
+        self._drawn = drawn
         self.prefix = f"/p/{number}"
         self._app = app
         self._static = static
@@ -53,7 +54,7 @@ class Build:
                 transport = httpx.ASGITransport(app=self._app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
                     answer = await client.get(f"{self.prefix}/")
-                self._document = Document(answer.text, self.form, self.number, self.prefix, self._static)
+                self._document = Document(answer.text, self._drawn, self.number, self.prefix, self._static)
             return self._document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,12 +122,16 @@ class Pages:
         os.environ["GRADIO_TEMP_DIR"] = str(temporary)
         import fastapi
         import gradio
+        from gradio.context import Context
 
         from modules.webui import page, theme
 
+        Context.id = 0  # so that equal forms get equal ids, and with them the same number, after a restart too
+
         form = Form.build(self._studio.extensions.active())
         calls = Calls(form, self._studio, self._drafts, self._models)
-        blocks = page.build(form, calls, self._extension_tabs())
+        guests = self._guest_tabs()
+        blocks = page.build(form, calls, guests)
         number = _number(blocks)
         app = gradio.mount_gradio_app(
             fastapi.FastAPI(openapi_url=None),
@@ -139,11 +144,18 @@ class Pages:
             allowed_paths=[],
             theme=theme.theme(),
         )
-        return Build(number, app, form, self._static)
+        return Build(number, app, Drawn(form, guests), self._static)
 
-    def _extension_tabs(self) -> list[tuple[str, Any]]:
-        hooks = self._studio.extensions.program_hooks(self._studio.extension_failed)
-        return [(tab.title, tab.build) for _, tab in hooks.collect("add_tab")]
+    def _guest_tabs(self) -> tuple[GuestTab, ...]:
+        """The tabs of extensions; one called as its extension shares its translations."""
+        extensions = self._studio.extensions
+        made = []
+        for name, tab in extensions.program_hooks(self._studio.extension_failed).collect("add_tab"):
+            found = extensions.get(name)
+            words = found.kind.words.items() if found.kind and tab.title == found.title else ()
+            said = [(language, said["title"]) for language, said in words if "title" in said]
+            made.append(GuestTab(f"tab_extension_{name}", (("en", tab.title), *said), tab.build))
+        return tuple(made)
 
     def _build_of(self, path: str) -> Any:
         number = path.split("/")[2]
@@ -168,7 +180,12 @@ class Pages:
             values=cleaned(stored, build.form, fresh) if stored else fresh,
             is_first=await asyncio.to_thread(self._studio.gallery.count) == 0,
         )
-        boot = {"cards": cards(language), "local": self._studio.settings.is_local(), "fresh": fresh}
+        boot = {
+            "cards": cards(language),
+            "local": self._studio.settings.is_local(),
+            "fresh": fresh,
+            "checkpoint": self._models.own(),
+        }
         text, headers = document.write(visitor, boot)
         return HTMLResponse(text, headers=headers)
 

@@ -53,9 +53,7 @@ SIZES: dict[str, str] = {
     "radius-picture": "2px",
 }
 
-FONT = (
-    'system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
-)
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
 MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
@@ -63,9 +61,7 @@ def tokens() -> str:
     """The table as CSS variables on ``:root`` and ``.dark``; written into the document, so that it is there at once."""
     shared = [f"--font:{FONT};", f"--mono:{MONO};"]
     shared += [f"--{name}:{value};" for name, value in SIZES.items()]
-    shared += [
-        f"--type-{name}:{weight} {size}/{line} var(--font);" for name, (size, line, weight) in TYPE.items()
-    ]
+    shared += [f"--type-{name}:{weight} {size}/{line} var(--font);" for name, (size, line, weight) in TYPE.items()]
     light = "".join(f"--{name}:{colours[0]};" for name, colours in COLOURS.items())
     dark = "".join(f"--{name}:{colours[1]};" for name, colours in COLOURS.items())
     return f":root{{{''.join(shared)}{light}color-scheme:light}}.dark{{{dark}color-scheme:dark}}"
@@ -73,9 +69,9 @@ def tokens() -> str:
 
 def theme() -> Any:
     """Gradio's own variables, set from the table; what Gradio hard-codes is corrected in static/controls.css."""
-    import gradio as gr  # takes two seconds: only when a page is built
+    from gradio import themes  # takes two seconds: only when a page is built
 
-    made = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    made = themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     pairs = {
         "body_background_fill": "page",
         "body_text_color": "text",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modules.webui.controls import Control, Fold, Form
 from modules.webui.words import say, table
 
 ENGLISH = "en"  # what Gradio is built with; the document writes each visitor's own
+
+
+def worded(texts: Iterable[tuple[str, str]], language: str = ENGLISH) -> str:
+    """An extension's text in one language, else in English."""
+    by_language = dict(texts)
+    return by_language.get(language, by_language[ENGLISH])
 
 
 def fold_id(fold: Fold) -> str:
@@ -19,16 +25,14 @@ def fold_id(fold: Fold) -> str:
 def fold_label(fold: Fold, language: str = ENGLISH) -> str:
     """The fold's name without its values."""
     if fold.title:
-        titles = dict(fold.title)
-        return titles.get(language, titles[ENGLISH])
+        return worded(fold.title, language)
     return say(language, f"fold.{fold.name}.name")
 
 
 def label_of(row: Control, language: str = ENGLISH) -> str:
     """The label of one control; an extension's own words, or the switch that every extension has."""
     if row.label:
-        labels = dict(row.label)
-        return labels.get(language, labels[ENGLISH])
+        return worded(row.label, language)
     if row.name.startswith("extensions."):
         return say(language, "control.extension.label")
     return say(language, f"{row.words}.label")

@@ -11,9 +11,8 @@ from tests.browser.program import running
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ARGUMENTS = (
-    "--no-sandbox --disable-quic --disable-background-networking --disable-component-update --disable-sync"
-).split()
+ARGUMENTS = """--no-sandbox --disable-quic --disable-background-networking --disable-component-update
+--disable-sync""".split()  # noqa: SIM905
 _workspaces = count()
 
 

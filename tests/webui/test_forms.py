@@ -84,8 +84,8 @@ def test_an_empty_seed_is_made_concrete_and_differs(empty):
 
 @pytest.mark.parametrize(
     ("name", "value", "field"),
-    [("width", 30, "size.width"), ("width", None, "size.width"), ("steps", 1e9, "sampling.steps"), ("seed", "x", "seed"),
-     ("seed", "99999999999", "seed"), ("count", 0, "count"), ("sampler", "Nobody", "sampling"),
+    [("width", 30, "size.width"), ("width", None, "size.width"), ("steps", 1e9, "sampling.steps"),
+     ("seed", "x", "seed"), ("seed", "99999999999", "seed"), ("count", 0, "count"), ("sampler", "Nobody", "sampling"),
      ("cfg_scale", float("nan"), "sampling.cfg_scale"), ("steps", True, "sampling.steps")],
 )  # fmt: skip
 def test_a_bad_value_names_its_field(name, value, field):

@@ -22,6 +22,10 @@ import { change, job, now } from "./store.js";
 import * as tabs from "./tabs.js";
 import * as verbs from "./verbs.js";
 
+const root = document.documentElement;
+const language = root.lang;
+// Gradio writes the browser's language there, whatever the page is in
+new MutationObserver(() => root.lang === language || (root.lang = language)).observe(root, { attributeFilter: ["lang"] });
 header.start();
 const streaming = live.start(); // the present is asked for while Gradio still draws
 follow();
@@ -30,7 +34,7 @@ const controls = await appears("#controls");
 const openRows = form.controls.filter((row) => !row.fold && row.kind !== "hidden");
 await Promise.all(openRows.map((row) => appears(`#${row.id} :is(input, textarea)`)));
 await appears("#txt2img_generate");
-document.documentElement.classList.add("mounted");
+root.classList.add("mounted");
 document.getElementById("skeleton").remove();
 tabs.start();
 column.start();
@@ -44,7 +48,7 @@ for (const part of [stage, verbs, rail, picker, gallery, models, extensions, set
 await streaming;
 await rail.loadRecent();
 decideView();
-document.documentElement.classList.add("ready");
+root.classList.add("ready");
 
 // What the stage shows when the page opens: the job that runs, what ended last, or the first start.
 function decideView() {
@@ -59,7 +63,7 @@ function decideView() {
 
 // Something is made: the phone's strip and verbs take their place.
 function leaveFirst() {
-  document.documentElement.classList.remove("no-pictures");
+  root.classList.remove("no-pictures");
 }
 
 // Single events that others than the store care about.

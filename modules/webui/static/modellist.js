@@ -1,6 +1,6 @@
 // The checkpoints as the server knows them, and their cards in the picker and in the Models tab.
 import { get, post } from "./api.js";
-import { has, say } from "./boot.js";
+import { boot, has, say } from "./boot.js";
 import { h } from "./dom.js";
 import { notice } from "./notices.js";
 import { picture } from "./picker.js";
@@ -21,8 +21,8 @@ export async function refresh(anew = false) {
 
 export function names() {
   return {
-    // "" is the program's own choice: the first usable one, as the server lists it
-    find: (name) => models.find((model) => model.name === name) ?? (name ? null : models.find((model) => model.preferred) ?? models.find((model) => !model.problem)),
+    // "" is the program's own choice
+    find: (name) => models.find((model) => model.name === (name || boot.checkpoint)) ?? null,
   };
 }
 

@@ -19,9 +19,7 @@ def build(form: Form) -> dict[str, Any]:
             _rows([row for row in form.controls if not row.fold], made)
             gr.Column(elem_id="model_row")
             for fold in form.folds:
-                with gr.Accordion(
-                    fold_label(fold), open=False, elem_id=fold_id(fold), elem_classes=["fold", "pro"]
-                ):
+                with gr.Accordion(fold_label(fold), open=False, elem_id=fold_id(fold), elem_classes=["fold", "pro"]):
                     _rows([row for row in form.controls if row.fold == fold.name], made)
         with gr.Column(elem_id="generate_bar"):
             gr.Button(say(ENGLISH, "generate.label"), elem_id="txt2img_generate", variant="primary")
