@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,31 +78,52 @@ def start_quiet(unet: UNet2DConditionModel) -> None:
 
 
 def prepare(unet: UNet2DConditionModel, is_thin: bool) -> None:
-    """Choose how attention is computed in training; `is_thin` passes the five finest transformers by.
+    """Choose how attention is computed in training; `is_thin` passes most of the finest level by.
 
-    Those cost almost half of a step at 16x16 (30 against 17 CPU milliseconds a picture), and a world of one or two
-    things is decided at 8x8 and coarser. As `start_quiet` left them they add exactly nothing, so the file stays an
-    SD1 file and computes the same with them; a longer run on a GPU trains them too.
+    Left out are its five transformers and all but its first residual block each way: they cost more than half of a
+    step at 16x16, and a world of one or two things is decided at 8x8 and coarser. As `start_quiet` left them they add
+    exactly nothing, so the file stays an SD1 file and computes the same with them; a longer run on a GPU trains them.
     """
     unet.set_attn_processor(LeanAttention())  # type: ignore[arg-type]
-    for block in (unet.down_blocks[0], unet.up_blocks[3]):
-        for transformer in block.attentions:
-            transformer.requires_grad_(not is_thin)
-            if is_thin:
-                transformer.forward = _pass_by
+    if not is_thin:
+        return
+    for transformer in _finest_transformers(unet):
+        transformer.requires_grad_(False)
+        transformer.forward = _pass_by
+    for resnet in _later_finest_resnets(unet):
+        resnet.requires_grad_(False)
+        resnet.forward = _pass_by_residual
+        if resnet.conv_shortcut is not None:
+            resnet.conv_shortcut.requires_grad_(True)
+            resnet.forward = partial(_shortcut_only, resnet.conv_shortcut)
 
 
 def finish(unet: UNet2DConditionModel) -> None:
-    """Undo `prepare`: all transformers are computed again."""
-    for block in (unet.down_blocks[0], unet.up_blocks[3]):
-        for transformer in block.attentions:
-            transformer.requires_grad_(True)
-            vars(transformer).pop("forward", None)
+    """Undo `prepare`: everything is computed again."""
+    unet.requires_grad_(True)
+    for module in (*_finest_transformers(unet), *_later_finest_resnets(unet)):
+        vars(module).pop("forward", None)
     unet.set_attn_processor(AttnProcessor2_0())
+
+
+def _finest_transformers(unet: UNet2DConditionModel) -> list[Any]:
+    return [*unet.down_blocks[0].attentions, *unet.up_blocks[3].attentions]
+
+
+def _later_finest_resnets(unet: UNet2DConditionModel) -> list[Any]:
+    return [*unet.down_blocks[0].resnets[1:], *unet.up_blocks[3].resnets[1:]]
 
 
 def _pass_by(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
     return (hidden_states,)
+
+
+def _pass_by_residual(x: Tensor, *_: Any, **__: Any) -> Tensor:
+    return x
+
+
+def _shortcut_only(shortcut: nn.Module, x: Tensor, *_: Any, **__: Any) -> Tensor:
+    return shortcut(x)
 
 
 @torch.no_grad()
@@ -207,6 +229,8 @@ def train_unet(
         unet.load_state_dict(state["model"])
         text.load_state_dict(state["text"])
         optimizer.load_state_dict(state["optimizer"])
+        for group, fresh in zip(optimizer.param_groups, groups, strict=True):
+            group["base"] = fresh["base"]  # a changed rate counts from here on
         ema.load(state["ema"])
         start, spent = state["step"], state["spent"]
     rng = np.random.default_rng((recipe.seed, start, rank))

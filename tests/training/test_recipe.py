@@ -75,7 +75,7 @@ def test_whitening_evens_the_latents_and_keeps_the_picture(batch: torch.Tensor) 
     assert (before - after).abs().max() < 0.01
 
 
-def test_passing_the_finest_transformers_by_changes_nothing() -> None:
+def test_passing_most_of_the_finest_level_by_changes_nothing() -> None:
     unet = networks_of(TINY, 1).unet.eval()
     start_quiet(unet)
     torch.nn.init.normal_(unet.conv_out.weight, std=0.1)
