@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT))
+sys.path[0] = str(CHECKOUT)
 
 IMPORTS = "import torch, diffusers"
 

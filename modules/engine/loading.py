@@ -7,7 +7,6 @@ one would end the process.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,10 +51,7 @@ def changed(file: ModelFile) -> bool:
 
 
 class Weights(Mapping[str, Tensor]):
-    """A checkpoint's tensors by name, each read from the disk when it is asked for; close it after use.
-
-    Safe to read from several threads: one reads while others cast.
-    """
+    """A checkpoint's tensors by name, each read from the disk when it is asked for; close it after use."""
 
     def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
         self.path = path
@@ -64,7 +60,6 @@ class Weights(Mapping[str, Tensor]):
         self.header = header.read(path)
         self.shapes: Shapes = self.header.shapes
         self._file = path.open("rb", buffering=0)
-        self._lock = threading.Lock()
 
     def __enter__(self) -> Weights:
         return self
@@ -90,14 +85,13 @@ class Weights(Mapping[str, Tensor]):
             )  # fmt: skip
         content = torch.empty(tensor.end - tensor.start, dtype=torch.uint8)
         into = content.numpy().data
-        with self._lock:
-            self._file.seek(self.header.data_start + tensor.start)
-            done = 0
-            while done < len(into):
-                count = self._file.readinto(into[done:])
-                if not count:
-                    raise header.incomplete(self.path, self._file.tell(), self.stamp[0])
-                done += count
+        self._file.seek(self.header.data_start + tensor.start)
+        done = 0
+        while done < len(into):
+            count = self._file.readinto(into[done:])
+            if not count:
+                raise header.incomplete(self.path, self._file.tell(), self.stamp[0])
+            done += count
         return content.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 

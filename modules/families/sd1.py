@@ -9,7 +9,6 @@ v1-inference configuration).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from modules.core.errors import ModelError
@@ -28,7 +27,6 @@ LAYERS_PER_LEVEL = 2
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 TEXT = "cond_stage_model.transformer."
-READ_AT_ONCE = 2  # reading one tensor overlaps with casting another; more only fight for the disk
 
 # Tensors that a file may hold beside the networks: the schedule that the numbers above say, averages kept for training,
 # and what CLIP has beside its text encoder.
@@ -245,9 +243,11 @@ def _refuse_left_over(found: Mapping[str, Tensor], converted: Mapping[str, Tenso
 def _read(
     weights: Mapping[str, Tensor], names: list[str], dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
-    wanted = [name for name in names if not name.startswith(LEFT_ALONE)]
-    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda name: weights[name].to(device, dtype), wanted), strict=True))
+    """One tensor after the other, in this thread: what other threads allocate stays in their heaps when it is freed.
+
+    Measured over swaps of a 76 MB model: 100 MB stayed resident with two reading threads, and no trim gave it back.
+    """
+    return {name: weights[name].to(device, dtype) for name in names if not name.startswith(LEFT_ALONE)}
 
 
 def _text_keys(found: Mapping[str, Tensor], text: nn.Module) -> dict[str, Tensor]:
