@@ -9,7 +9,7 @@ Imports point down this list only:
 - ``library``   L2  what is on disk: headers, checkpoints, blobs, infotext, outputs, index
 - ``planning``  L3  request + library -> plan, and every mistake a user can make
 - ``engine``    L4  the only package that imports torch at module level: a plan becomes images
-- ``training``  L4  beside the engine: the starter model's own recipe
+- ``training``  L4  above the engine: the starter model's own recipe
 - ``jobs``      L5  where and when: the durable queue, the worker, the collector
 - ``webui``     L6  Gradio draws the form, our ES modules draw everything that moves
 - ``httpapi``   L6  the gate, the typed API and the A1111 dialect

@@ -17,7 +17,7 @@ from modules.core.geometry import Box, Size
 from modules.engine.decode import finish
 from modules.engine.residency import Loaded
 from modules.families.base import Model
-from modules.families.preview_decoder import load_preview_decoder
+from modules.engine.preview_decoder import load_preview_decoder
 
 FOLDER = "preview"
 QUALITY = 75

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from modules.families.preview_decoder import PreviewDecoder
+from modules.engine.preview_decoder import PreviewDecoder
 from modules.training.cache import Renders
 
 

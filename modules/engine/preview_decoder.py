@@ -1,7 +1,4 @@
-"""A very small decoder from latents to a half-size picture, for previews in a few milliseconds.
-
-Import it inside functions only: this file needs torch, its package does not.
-"""
+"""A very small decoder from latents to a half-size picture, for previews in a few milliseconds."""
 
 from __future__ import annotations
 
