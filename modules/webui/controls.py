@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core import limits
@@ -190,7 +190,9 @@ class Form:
     @classmethod
     def build(cls, found: Iterable[Found] = ()) -> Form:
         folds, rows = for_extensions(found)
-        ordered = sorted((*CONTROLS, *rows), key=lambda row: row.order)
+        names = {"sampler": [row.name for row in SAMPLERS], "schedule": [row.name for row in SCHEDULES]}
+        own = [replace(row, choices=tuple(names[row.name])) if row.name in names else row for row in CONTROLS]
+        ordered = sorted((*own, *rows), key=lambda row: row.order)
         return cls(tuple(ordered), (*FOLDS, *folds))
 
     def defaults(self) -> dict[str, Any]:

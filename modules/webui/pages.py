@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.types import Receive, Scope, Send
 
 from modules.core.events import PageChanged
@@ -87,6 +87,8 @@ class Pages:
             answer = JSONResponse({"build": (await self._newest()).number}, headers={"cache-control": "no-store"})
         elif path.startswith("/static/"):
             answer = self._static
+        elif path == "/favicon.ico":  # asked for before the document's own link is read
+            answer = RedirectResponse(self._static.url("icon.svg"))
         elif path.startswith("/p/"):
             answer = self._build_of(path)
         else:
@@ -185,6 +187,9 @@ class Pages:
             "local": self._studio.settings.is_local(),
             "fresh": fresh,
             "checkpoint": self._models.own(),
+            "extensions": {
+                found.name: found.kind.words.get(language, {}) for found in self._studio.extensions.all() if found.kind
+            },
         }
         text, headers = document.write(visitor, boot)
         return HTMLResponse(text, headers=headers)

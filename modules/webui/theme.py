@@ -11,7 +11,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "sunk": ("#FAFAF8", "#191919"),
     "stage": ("#DEDEDE", "#0F0F0F"),
     "line": ("#DCDCD8", "#343434"),
-    "edge": ("#8E8E8A", "#757575"),
+    "edge": ("#8C8C88", "#757575"),
     "text": ("#1C1C1A", "#ECECE8"),
     "text-2": ("#55554F", "#B8B8B2"),
     "text-3": ("#696963", "#999993"),

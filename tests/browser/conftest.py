@@ -14,6 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 ARGUMENTS = """--no-sandbox --disable-quic --disable-background-networking --disable-component-update
 --disable-sync""".split()  # noqa: SIM905
 _workspaces = count()
+sync_api.expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
 
 
 def pytest_collection_modifyitems(items):
@@ -72,7 +73,7 @@ class Opener:
 
     def _hear(self, message):
         if message.type in ("error", "warning") and not any(part in message.text for part in self.allowed):
-            self.wrong.append(message.text)
+            self.wrong.append(f"{message.text} {message.location.get('url', '')}")
 
 
 def wait_ready(page):

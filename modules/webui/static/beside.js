@@ -61,7 +61,7 @@ function draw(names) {
     document.documentElement.classList.toggle("face-pro", values.face === "pro");
     document.documentElement.classList.toggle("face-simple", values.face !== "pro");
   }
-  if (changed.has("prompt")) countSoon();
+  if (changed.has("prompt") || changed.has("checkpoint")) countSoon();
   follow(changed);
 }
 
@@ -105,7 +105,7 @@ export function onTokens(listener) {
 async function count() {
   const host = document.getElementById("tokens");
   try {
-    const told = await post("tokens", { text: values.prompt || "" });
+    const told = await post("tokens", { text: values.prompt || "", checkpoint: values.checkpoint || "" });
     host.textContent = say("control.prompt.tokens", { used: told.used, capacity: told.capacity });
     for (const listener of noteListeners) listener(told);
   } catch (problem) {

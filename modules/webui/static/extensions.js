@@ -28,7 +28,7 @@ async function draw() {
 }
 
 function row(extension) {
-  const words = (extension.words || {})[boot.language] || {};
+  const words = boot.extensions[extension.name] || {};
   const title = words.title || extension.title;
   const toggle = h("button", {
     class: "switch", type: "button", role: "switch", "data-key": extension.name, "aria-checked": String(extension.enabled),

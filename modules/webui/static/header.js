@@ -5,6 +5,7 @@ import { fill, h, icon } from "./dom.js";
 import { onChange } from "./store.js";
 
 const YEAR = 365 * 24 * 3600;
+const PHONE = matchMedia("(max-width: 760px)");
 const THEMES = ["light", "dark", "system"];
 
 export function start() {
@@ -62,8 +63,9 @@ function drawQueue(state) {
   paused = state.paused;
   if (state.paused) parts.push(say("header.paused"));
   if (state.running) parts.push(progress(state.running));
-  if (state.waiting.count) parts.push(say("header.waiting", { n: state.waiting.count }));
-  const text = parts.filter(Boolean).join(" · ");
+  const waiting = PHONE.matches ? "header.waiting_short" : "header.waiting";
+  if (state.waiting.count) parts.push(say(waiting, { n: state.waiting.count }));
+  const text = parts.filter(Boolean).join(PHONE.matches ? " " : " · ");
   chip.hidden = !text;
   if (!text) return;
   const about = say(state.paused ? "header.resume" : "header.pause");

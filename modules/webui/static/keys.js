@@ -4,7 +4,7 @@ import { closeWide } from "./beside.js";
 import { closeDetails, focusSearch } from "./gallery.js";
 import { press, ownRunning, stopOwn } from "./generate.js";
 import { dismissNewest } from "./notices.js";
-import { closePicker } from "./picker.js";
+import { closePanel } from "./panel.js";
 import { leaveSingle, move, setReal } from "./stage.js";
 import { openTab, openedTab } from "./tabs.js";
 import { weigh } from "./weights.js";
@@ -65,5 +65,5 @@ function escape() {
     return true;
   }
   if (document.querySelector("[role=combobox][aria-expanded=true]")) return false;
-  return closePicker() || closeWide() || closeDetails() || leaveSingle() || dismissNewest() || (onCreate() && stopOwn());
+  return closePanel() || closeWide() || closeDetails() || leaveSingle() || dismissNewest() || (onCreate() && stopOwn());
 }

@@ -1,17 +1,9 @@
 // Which words tell which event or error: the server says codes and facts, the page says it in the visitor's language.
 import { post } from "./api.js";
 import { has, say } from "./boot.js";
-import { apply } from "./form.js";
+import { apply, controls } from "./form.js";
 import { notice } from "./notices.js";
 import { change } from "./store.js";
-
-const WORDS = {
-  set_aside: "set_aside",
-  out_of_memory: "out_of_memory",
-  not_finite: "not_finite",
-  disk_full: "disk_full",
-  model: "failed",
-};
 
 // The sentence for an error of the server: our words where we have them, else the server's own.
 export function sentence(problem) {
@@ -20,33 +12,24 @@ export function sentence(problem) {
     const value = facts.value ?? "";
     return say("notice.bad_value", { field: fieldName(problem.field), v: value, lo: facts.low, hi: facts.high });
   }
-  const key = `notice.${WORDS[problem.code] || problem.code}`;
-  if (has(key) && !WORDS_NEEDING_FACTS.test(say(key, facts))) return say(key, facts);
+  const key = `error.${problem.code}`;
+  const text = has(key) ? say(key, facts) : "";
+  if (text && !/\{\w+\}/.test(text)) return text;
   return [problem.message, problem.hint].filter(Boolean).join(" ");
 }
 
-const WORDS_NEEDING_FACTS = /\{\w+\}/;
-
 function fieldName(field) {
-  const last = (field || "").split(".").pop();
-  for (const key of [`control.${last}.label`, `control.${{ checkpoint: "checkpoint" }[last]}.label`]) {
-    if (has(key)) return say(key);
-  }
-  return field || "";
+  const name = controls.find((row) => row.field === field)?.words;
+  return name ? say(`${name}.label`) : field || "";
 }
 
 // Warnings of a job that goes on.
 export function warn(event) {
-  const facts = event.facts || {};
-  const x = facts.extension || facts.name || "";
-  const actions = [];
-  let text = sentence({ ...event, facts: { ...facts, x } });
-  if (event.code === "extension_failed") {
-    text = say("notice.extension_failed", { x });
-    actions.push([say("notice.details"), () => notice("details", event.message, { kind: "warn" })]);
-    actions.push([say("notice.switch_off"), () => post(`extensions/${x}`, { enabled: false })]);
-  }
-  notice(`warned-${event.code}-${x}`, text, { kind: "warn", actions });
+  const name = (event.facts || {}).extension;
+  const why = [say("notice.details"), () => notice("details", event.message, { kind: "warn" })];
+  const off = [say("notice.switch_off"), () => post(`extensions/${name}`, { enabled: false })];
+  const actions = event.code === "extension_failed" ? [why, off] : [];
+  notice(`warned-${event.code}-${name ?? ""}`, sentence(event), { kind: "warn", actions });
 }
 
 // A job that was stopped before all of its pictures were made.
@@ -70,15 +53,15 @@ export function pageIsOld() {
 
 // What an error offers to do about it: [text, function] pairs.
 export function remedies(problem, job) {
-  const offers = [];
-  const facts = problem.facts || {};
-  if (problem.code === "set_aside") offers.push([say("notice.try_again"), () => post(`jobs/${job}/again`)]);
-  else if (problem.code === "out_of_memory" && facts.width && facts.height) {
-    const set = { width: facts.width, height: facts.height };
-    offers.push([say("notice.use_size", { w: facts.width, h: facts.height }), () => apply({ set })]);
-  } else if (problem.code === "disk_full") offers.push([say("notice.save_again"), () => post("queue/resume")]);
-  else if (job) offers.push([say("notice.try_again"), () => post(`jobs/${job}/again`)]);
-  return offers;
+  const again = [say("notice.try_again"), () => post(`jobs/${job}/again`)];
+  const why = [say("notice.show_why"), () => notice("why", problem.facts?.reason || problem.message, { kind: "warn" })];
+  const offers = {
+    set_aside: [why, again],
+    disk_full: [[say("notice.save_again"), () => post("queue/resume")]],
+    unknown_model: [[say("notice.use_starter"), () => apply({ set: { checkpoint: "" } })]],
+    model_missing: [[say("notice.use_starter"), () => apply({ set: { checkpoint: "" } })]],
+  };
+  return offers[problem.code] ?? (job ? [again] : []);
 }
 
 export function connection() {

@@ -1,5 +1,5 @@
 // The checkpoints as the server knows them, and their cards in the picker and in the Models tab.
-import { get, post } from "./api.js";
+import { get } from "./api.js";
 import { boot, has, say } from "./boot.js";
 import { h } from "./dom.js";
 import { notice } from "./notices.js";
@@ -7,8 +7,8 @@ import { picture } from "./picker.js";
 
 let models = [];
 
+// The server looks at its folders whenever it is asked; `anew` only says so.
 export async function refresh(anew = false) {
-  if (anew) await post("models/refresh");
   const told = await get("models");
   models = told.models.map((model) => ({
     ...model,

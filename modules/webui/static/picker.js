@@ -3,10 +3,9 @@ import { say } from "./boot.js";
 import { appears, fill, h, icon } from "./dom.js";
 import { apply, onForm, values } from "./form.js";
 import { cards, names, refresh } from "./modellist.js";
+import { closePanel, openPanel } from "./panel.js";
 
 let row = null;
-let panel = null;
-let opener = null;
 
 export async function start() {
   row = await appears("#model_row");
@@ -37,49 +36,18 @@ export function picture(model) {
 }
 
 export async function open() {
-  if (panel) return;
-  opener = document.activeElement;
   const search = h("input", {
     type: "search", placeholder: say("models.search"), "aria-label": say("models.search"), oninput: () => list(),
   });
   const grid = h("div", { class: "models" });
   const list = () => fill(grid, cards(search.value, { chosen: values.checkpoint, choose }));
-  panel = h(
-    "div",
-    { id: "panel", role: "dialog", "aria-modal": "true", "aria-label": say("models.title"), onkeydown: trap },
-    h(
-      "div",
-      { class: "top" },
-      search,
-      h("button", { type: "button", onclick: async () => (await refresh(true), list()) }, say("models.look_again")),
-      h("button", { class: "small", type: "button", "aria-label": say("models.close"), onclick: closePicker }, icon("close")),
-    ),
-    grid,
-  );
-  document.body.append(panel);
+  const again = h("button", { type: "button", onclick: async () => (await refresh(true), list()) }, say("models.look_again"));
+  openPanel(say("models.title"), [search, again], grid);
   await refresh();
   list();
-  search.focus();
 }
 
 function choose(model) {
   apply({ set: { checkpoint: model.name } });
-  closePicker();
-}
-
-export function closePicker() {
-  if (!panel) return false;
-  panel.remove();
-  panel = null;
-  opener?.isConnected ? opener.focus() : row.querySelector("button")?.focus();
-  return true;
-}
-
-function trap(event) {
-  if (event.key !== "Tab") return;
-  const stops = [...panel.querySelectorAll("button:not([disabled]), input")];
-  const edge = event.shiftKey ? stops[0] : stops.at(-1);
-  if (document.activeElement !== edge) return;
-  event.preventDefault();
-  (event.shiftKey ? stops.at(-1) : stops[0]).focus();
+  closePanel();
 }

@@ -159,12 +159,11 @@ function nextUnmade(known, count) {
 
 function failed(known) {
   const problem = known.error || {};
-  const title = problem.code === "set_aside" ? say("notice.set_aside") : say("notice.failed");
   return h(
     "div",
     { class: "failed", role: "alert" },
-    h("h2", {}, title),
-    h("p", {}, problem.code === "set_aside" ? problem.message : sentence(problem)),
+    h("h2", {}, say("notice.failed")),
+    h("p", {}, sentence(problem)),
     h(
       "div",
       { class: "actions" },
@@ -261,8 +260,11 @@ function placeInLine(known, state) {
 function phaseText({ phase }, engine) {
   if (engine && engine.state === "starting") return say("phase.starting");
   if (!phase) return say("stage.waiting_next");
-  let text = say(`phase.${phase.phase}`, { model: phase.detail });
-  if (phase.phase === "loading" && !phase.detail) text = say("phase.loading_plain");
+  if (phase.phase === "loading" && phase.detail && phase.estimate_s >= 2) {
+    return say("notice.engine_starting", { model: phase.detail, n: Math.ceil(phase.estimate_s) });
+  }
+  const key = phase.phase === "loading" && !phase.detail ? "phase.loading_plain" : `phase.${phase.phase}`;
+  const text = say(key, { model: phase.detail });
   return phase.estimate_s >= 1 ? say("phase.about", { phase: text, time: estimate(phase.estimate_s) }) : text;
 }
 

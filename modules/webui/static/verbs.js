@@ -123,7 +123,7 @@ export function verbs(picture, { onDeleted = () => {}, onUsed = () => {} } = {})
 
 async function useSettings(picture, onUsed) {
   const answer = await apply({ picture: picture.id });
-  if (answer.error) notice("use", say("notice.no_settings"), { kind: "warn" });
+  if (answer.error) notice("use", say("error.no_settings"), { kind: "warn" });
   else notice("use", say("verb.settings_used"), { forMs: 3000 });
   onUsed();
 }
@@ -131,7 +131,7 @@ async function useSettings(picture, onUsed) {
 async function useSeed(picture, onUsed) {
   const told = await details(picture.id);
   if (told.seed === null || told.seed === undefined) {
-    notice("use", say("notice.no_settings"), { kind: "warn" });
+    notice("use", say("error.no_settings"), { kind: "warn" });
     return;
   }
   await apply({ set: { seed: String(told.seed) } });
