@@ -19,7 +19,7 @@ QUIET = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run until Ctrl+C or SIGTERM; returns the exit status: 0, 1 for a taken data folder, 2 for a bad option or port."""
+    """Run until Ctrl+C or SIGTERM; returns 0, 1 for a taken data folder, 2 for a bad option or port."""
     os.environ.update(QUIET)
     from modules.core import settings as settings_file
     from modules.core.errors import WorkbenchError

@@ -1,6 +1,7 @@
 """The samplers and schedules by name: what the page, the API and infotext need to know without their arithmetic."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modules.core.errors import BadValue
@@ -35,7 +36,7 @@ class ScheduleFacts:
     id: str
 
 
-SAMPLERS: tuple[SamplerFacts, ...] = (
+SAMPLERS: list[SamplerFacts] = [
     SamplerFacts("DPM++ 2M", ("k_dpmpp_2m",), schedule="Karras"),
     SamplerFacts("Euler a", ("k_euler_a", "k_euler_ancestral"), stochastic=True),
     SamplerFacts("Euler", ("k_euler",)),
@@ -64,9 +65,9 @@ SAMPLERS: tuple[SamplerFacts, ...] = (
     SamplerFacts("PLMS", ("plms",), schedule="Timesteps", unit_noise=True),
     SamplerFacts("UniPC", ("unipc",), schedule="UniPC", unit_noise=True),
     SamplerFacts("LCM", ("k_lcm",), schedule="LCM", stochastic=True),
-)
+]
 
-SCHEDULES: tuple[ScheduleFacts, ...] = (
+SCHEDULES: list[ScheduleFacts] = [
     ScheduleFacts("Automatic", "automatic"),
     ScheduleFacts("Karras", "karras"),
     ScheduleFacts("Exponential", "exponential"),
@@ -79,10 +80,19 @@ SCHEDULES: tuple[ScheduleFacts, ...] = (
     ScheduleFacts("Align Your Steps", "align_your_steps"),
     ScheduleFacts("DDIM", "ddim"),
     ScheduleFacts("Beta", "beta"),
-)
+]
+
+_BUILT_IN = (tuple(SAMPLERS), tuple(SCHEDULES))
 
 
-def _index(rows: tuple, words_of) -> dict:
+def set_guests(samplers: Sequence[SamplerFacts], schedules: Sequence[ScheduleFacts]) -> None:
+    """Exactly these of extensions stand behind the built-in ones from now on; a built-in name cannot be taken."""
+    for table, own, guests in ((SAMPLERS, _BUILT_IN[0], samplers), (SCHEDULES, _BUILT_IN[1], schedules)):
+        taken = {row.name.lower() for row in own}
+        table[:] = [*own, *(row for row in guests if row.name.lower() not in taken)]  # pyright: ignore
+
+
+def _index(rows: Sequence, words_of) -> dict:
     return {word.lower(): row for row in rows for word in words_of(row)}
 
 

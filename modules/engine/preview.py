@@ -15,9 +15,9 @@ from modules.core import limits
 from modules.core.events import Preview
 from modules.core.geometry import Box, Size
 from modules.engine.decode import finish
+from modules.engine.preview_decoder import load_preview_decoder
 from modules.engine.residency import Loaded
 from modules.families.base import Model
-from modules.engine.preview_decoder import load_preview_decoder
 
 FOLDER = "preview"
 QUALITY = 75

@@ -55,19 +55,15 @@ class Points:
 
     @_spec
     def register_families(self, families: Any) -> None:
-        """Append Family objects to the list."""
+        """Append Family objects (``modules.families.base``) to the list."""
 
     @_spec
     def register_samplers(self, samplers: Any) -> None:
-        """Add samplers by name: ``samplers[SamplerFacts(...)] = generator``."""
+        """``samplers.add(SamplerFacts(...), walk)``: a generator as in ``modules.engine.samplers``, one call a step."""
 
     @_spec
     def register_schedules(self, schedules: Any) -> None:
-        """Add schedules by name."""
-
-    @_spec
-    def register_upscalers(self, upscalers: Any) -> None:
-        """Add image upscalers by name."""
+        """``schedules.add(ScheduleFacts(...), function)``: ``(steps, times) -> sigmas``, falling floats."""
 
     @_spec
     def add_tab(self) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 
 from modules.core import limits
 from modules.core.errors import BadValue, ExtensionFailed, NotFound
-from modules.core.settings import CHECKOUT, Settings
 from modules.extend.api import Control, Extension, about, controls, make
 from modules.extend.hooks import NAMES, Hooks, check_hooks
 
@@ -60,7 +59,13 @@ class Registry:
         self._found = {row.name: row for row in found}
         self._lock = threading.Lock()
         self._failures: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
         self.generation = 1
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call it now, and whenever an extension was switched."""
+        self._listeners.append(listener)
+        listener()
 
     def all(self) -> list[Found]:
         """All extensions, by title."""
@@ -83,7 +88,8 @@ class Registry:
             self._found[name] = row
             self._failures.pop(name, None)
             self.generation += 1
-            return row
+        self._tell()
+        return row
 
     def names_off(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, row in self._found.items() if not row.enabled))
@@ -106,9 +112,10 @@ class Registry:
         """The guarded hooks of one request's extensions."""
         return Hooks(self.make(settings), failed)
 
-    def program_hooks(self, failed: Callable[[ExtensionFailed], None]) -> Hooks:
-        """The guarded hooks of every active extension with its defaults, for tabs, routes and registrations."""
-        return Hooks([(row.name, row.kind()) for row in self.active() if row.kind], failed)
+    def program_hooks(self, failed: Callable[[ExtensionFailed], None], only: str = "") -> Hooks:
+        """The guarded hooks of every active extension (or ``only`` one) with its defaults, outside any request."""
+        rows = [row for row in self.active() if not only or row.name == only]
+        return Hooks([(row.name, row.kind()) for row in rows if row.kind], failed)
 
     def count_failure(self, name: str) -> bool:
         """Count a failed job; True where the extension was just switched off for failing several in a row."""
@@ -119,19 +126,18 @@ class Registry:
                 return False
             self._found[name] = replace(row, enabled=False)
             self.generation += 1
-            return True
+        self._tell()
+        return True
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def count_success(self, names: Iterable[str]) -> None:
         """A job in which these did not fail ends their row of failures."""
         with self._lock:
             for name in names:
                 self._failures.pop(name, None)
-
-
-def load(settings: Settings) -> Registry:
-    """The extensions of the checkout and of the data folder, as the settings say."""
-    folders = [CHECKOUT / "extensions", settings.data / "extensions"]
-    return discover(folders, settings.extensions_off, safe_mode=settings.safe_mode)
 
 
 def discover(folders: Iterable[Path], off: Iterable[str] = (), *, safe_mode: bool = False) -> Registry:

@@ -195,6 +195,18 @@ def register(family: Family) -> Family:
     return family
 
 
+_guests: set[str] = set()
+
+
+def set_guests(families: Iterable[Family]) -> None:
+    """Exactly these of extensions stand behind the built-in families from now on; a built-in name cannot be taken."""
+    own = [known for known in FAMILIES if known.name not in _guests]
+    added = [guest for guest in families if guest.name not in {known.name for known in own}]
+    _guests.clear()
+    _guests.update(guest.name for guest in added)
+    FAMILIES[:] = [*own, *added]
+
+
 def family(name: str) -> Family:
     """The family of that name; raises ModelError for one that is not installed."""
     for known in FAMILIES:

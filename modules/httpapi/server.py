@@ -17,13 +17,14 @@ from modules.core.request import GenerationRequest
 from modules.httpapi import events, jobs, media, pictures, program, sdapi
 from modules.httpapi.answers import App, Message, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
+from modules.httpapi.guests import Guests
 from modules.httpapi.lifespan import running
 from modules.httpapi.starting import starting
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, error_body, problem, request_id
 
 LOG = logging.getLogger("atelier.http")
-OWN = ("/api/", "/media/", "/sdapi/", "/openapi.json")
+OWN = ("/api/", "/media/", "/sdapi/", "/x/", "/openapi.json")
 BODIES = (
     GenerationRequest,
     jobs.Submission,
@@ -116,6 +117,7 @@ def api(studio: Studio) -> FastAPI:
 
     for room in (jobs, pictures, media, program, sdapi):
         made.include_router(room.router(studio))
+    made.mount("/x", Guests(studio))
     _tell_errors(made, Discretion(studio.settings))
     _describe_bodies(made)
     return made

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from modules.core.errors import ExtensionFailed
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.extend.loader import Registry
@@ -34,4 +35,5 @@ class Studio(Protocol):
     def engine(self) -> Any: ...
 
     def change_settings(self, changes: Mapping[str, Any], /) -> Settings: ...
+    def extension_failed(self, failure: ExtensionFailed, /) -> None: ...
     def estimate(self, request: GenerationRequest, /) -> float | None: ...

@@ -64,14 +64,17 @@ class Collector:
     """Saves each picture once: the file first, then the queue's row, by (job, picture).
 
     While the disk is full up to 8 pictures are kept in memory; ``is_full`` says that no more may be taken. ``complete``
-    adds what is known here about a picture's facts, as the hash of a model that the engine had not read yet.
+    adds what is known here about a picture's facts, as the hash of a model that the engine had not read yet; ``saved``
+    hears of each picture's id once it is recorded.
     """
 
     def __init__(
         self, outputs: Outputs, gallery: Gallery, ledger: Ledger, publish: Callable[[AnyEvent], Any],
         complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        saved: Callable[[Job, str], None] = lambda job, image: None,
     ) -> None:  # fmt: skip
         self._complete = complete
+        self._saved = saved
         self._outputs = outputs
         self._gallery = gallery
         self._ledger = ledger
@@ -144,6 +147,7 @@ class Collector:
             ImageFinished(job=job.id, picture=made.picture, seed=made.seed, image=saved.id, width=saved.width,
                           height=saved.height, elapsed_s=kept.elapsed_s)
         )  # fmt: skip
+        self._saved(job, saved.id)
         for warning in saved.warnings:
             with contextlib.suppress(WorkbenchError):  # the picture is safe; a warning that finds no room is let go
                 self._publish(

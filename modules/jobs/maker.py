@@ -1,21 +1,26 @@
 """What the worker opens: the library and the engine of this machine; the engine is imported in the worker only."""
 
+import logging
 from dataclasses import replace
 from typing import Any, cast
 
+from modules.core.errors import ExtensionFailed
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.jobs.engine import Task
-from modules.jobs.extensions import extensions, switch
+from modules.jobs.extensions import announce, extensions, switch
 from modules.jobs.worker import WorkerJob
 from modules.library.checkpoints import Catalogue
 from modules.planning.compile import compile
+
+LOG = logging.getLogger("atelier.engine")
 
 
 class EngineMaker:
     """Compiles each request against this machine's own library and runs it."""
 
     def __init__(self, settings: Settings, *, warm_up: bool = True) -> None:
+        from modules.engine import guests
         from modules.engine.run import fulfil
         from modules.engine.workshop import Workshop
 
@@ -23,6 +28,7 @@ class EngineMaker:
         self._warms_up = warm_up
         self._catalogue = Catalogue(settings)
         self._extensions = extensions(settings)
+        self._extensions.on_change(lambda: guests.seat(announce(self._extensions, _log)))
         self._workshop = Workshop(settings, self._extensions)
 
     def warm_up(self) -> None:
@@ -53,6 +59,10 @@ class EngineMaker:
         settings = replace(self._workshop.settings, **plain(changes))
         self._workshop.settings = self._catalogue.settings = settings
         switch(self._extensions, settings.extensions_off)
+
+
+def _log(failure: ExtensionFailed) -> None:
+    LOG.warning("%s", failure.message)
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from modules.jobs.bus import Bus
 from modules.jobs.collect import Collector
 from modules.jobs.conductor import Conductor
 from modules.jobs.estimates import Estimates
-from modules.jobs.extensions import extensions, switch
+from modules.jobs.extensions import announce, extensions, switch
 from modules.jobs.job import Job
 from modules.jobs.journal import Journal
 from modules.jobs.ledger import Ledger
@@ -55,12 +55,13 @@ class Studio:
         )
         ledger = Ledger(self._journal, self.queue)
         self._estimates = Estimates(self._journal)
-        collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish, self._complete)
+        collector = Collector(self.outputs, self.gallery, ledger, self.bus.publish, self._complete, self._tell_saved)
         self._conductor = Conductor(
             self.queue, ledger, self.bus, self.engine, collector, self._estimates, self._preferences, self._judge
         )
         self.queue.estimate_by(self.estimate)
         self.gallery.on_change = self._gallery_changed
+        self.extensions.on_change(lambda: announce(self.extensions, self.extension_failed))
 
     @classmethod
     def open(cls, settings: Settings, *, maker: str = MAKER, options: dict[str, Any] | None = None) -> "Studio":
@@ -111,6 +112,13 @@ class Studio:
         self.gallery.close()
         self._journal.close()
         self._lock.release()
+
+    def _tell_saved(self, job: Job, image: str) -> None:
+        """A picture is in the gallery: its job's extensions may act on that, and cannot lose it."""
+        if job.request.extensions:
+            with suppress(WorkbenchError):  # switched off since the job was queued
+                hooks = self.extensions.hooks_for(job.request.extensions, self.extension_failed)
+                hooks.image_saved(self.gallery.get(image))
 
     def _judge(self, job: Job, failed: set[str]) -> None:
         """After a job: which of its extensions did well, and which failed again."""
