@@ -1,6 +1,6 @@
 """The durable queue: 1,000 jobs at 200 a second from ten clients, none lost; then kill -9 while submitting.
 
-    python benchmarks/queue.py [jobs] [per second] [kills]
+    python benchmarks/durable_queue.py [jobs] [per second] [kills]
 
 Prints acknowledgement times in milliseconds (each is a commit with synchronous=FULL), the rate without pacing, how
 long taking and ending a job costs, how fairly ten clients wait, and what was lost in programs that were killed.
