@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
@@ -112,9 +112,10 @@ class GenerationRequest(Part):
     @classmethod
     def from_data(cls, data: Any) -> "GenerationRequest":
         """Validate parsed JSON (lists for tuples allowed); raises BadValue naming the first bad field."""
-        if isinstance(data, dict) and isinstance(data.get("version"), int) and data["version"] > VERSION:
+        version = cast(dict[str, Any], data).get("version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > VERSION:
             raise BadValue(
-                f"This request has version {data['version']}; this program knows up to {VERSION}.",
+                f"This request has version {version}; this program knows up to {VERSION}.",
                 "Update Atelier to read it.",
                 field="version",
             )

@@ -1,8 +1,9 @@
 """The samplers and schedules by name: what the page, the API and infotext need to know without their arithmetic."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from modules.core.errors import BadValue
 
@@ -35,6 +36,8 @@ class ScheduleFacts:
     name: str
     id: str
 
+
+Row = TypeVar("Row", SamplerFacts, ScheduleFacts)
 
 SAMPLERS: list[SamplerFacts] = [
     SamplerFacts("DPM++ 2M", ("k_dpmpp_2m",), schedule="Karras"),
@@ -87,23 +90,23 @@ _BUILT_IN = (tuple(SAMPLERS), tuple(SCHEDULES))
 
 def set_guests(samplers: Sequence[SamplerFacts], schedules: Sequence[ScheduleFacts]) -> None:
     """Exactly these of extensions stand behind the built-in ones from now on; a built-in name cannot be taken."""
-    for table, own, guests in ((SAMPLERS, _BUILT_IN[0], samplers), (SCHEDULES, _BUILT_IN[1], schedules)):
-        taken = {row.name.lower() for row in own}
-        table[:] = [*own, *(row for row in guests if row.name.lower() not in taken)]  # pyright: ignore
+    SAMPLERS[:] = _joined(_BUILT_IN[0], samplers)
+    SCHEDULES[:] = _joined(_BUILT_IN[1], schedules)
 
 
-def _index(rows: Sequence, words_of) -> dict:
-    return {word.lower(): row for row in rows for word in words_of(row)}
+def _joined(own: Sequence[Row], guests: Sequence[Row]) -> list[Row]:
+    taken = {row.name.lower() for row in own}
+    return [*own, *(row for row in guests if row.name.lower() not in taken)]
 
 
 def find_sampler(name: str, field: str = "sampling.sampler") -> SamplerFacts:
     """The sampler of that name or alias, in any case; raises BadValue naming the nearest."""
-    return _find(name, _index(SAMPLERS, lambda row: (row.name, *row.aliases)), "sampler", field)
+    return _find(name, {word.lower(): row for row in SAMPLERS for word in (row.name, *row.aliases)}, "sampler", field)
 
 
 def find_schedule(name: str, field: str = "sampling.schedule") -> ScheduleFacts:
     """The schedule of that name or id, in any case; raises BadValue naming the nearest."""
-    return _find(name, _index(SCHEDULES, lambda row: (row.name, row.id)), "schedule", field)
+    return _find(name, {word.lower(): row for row in SCHEDULES for word in (row.name, row.id)}, "schedule", field)
 
 
 def split_sampler_name(name: str) -> tuple[str, str | None]:
@@ -118,7 +121,7 @@ def split_sampler_name(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def _find(name: str, rows: dict, kind: str, field: str):
+def _find(name: str, rows: Mapping[str, Row], kind: str, field: str) -> Row:
     row = rows.get(name.lower())
     if row is not None:
         return row

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from modules.core.errors import BadValue
 
@@ -124,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument(
                 flag,
                 dest=name,
-                type=type(row.default),
+                type=cast(type, type(row.default)),
                 default=None,
                 choices=row.metadata["choices"] or None,
                 help=about,
@@ -145,13 +145,13 @@ def save(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     document = tomlkit.parse(text)
     for name in changes:
         value = getattr(merged, name)
-        document[name] = list(value) if isinstance(value, tuple) else value
+        document[name] = list(cast(tuple[str, ...], value)) if isinstance(value, tuple) else value
     path.parent.mkdir(parents=True, exist_ok=True)
     if text:
         _keep_generation(path)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix="settings.", suffix=".part")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(tomlkit.dumps(document))
+        file.write(document.as_string())
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
@@ -181,12 +181,14 @@ def _read(path: Path) -> dict[str, Any]:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             os.replace(candidate, candidate.with_name(candidate.name + ".bad"))
             continue
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+        return {
+            name: tuple(cast(list[Any], value)) if isinstance(value, list) else value for name, value in found.items()
+        }
     return {}
 
 
 def _parse(row: Any, text: str, where: str) -> Any:
-    kind = type(row.default)
+    kind = cast(type[Any], type(row.default))
     try:
         if kind is bool:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
@@ -210,6 +212,6 @@ def _checked(values: Mapping[str, Any]) -> Settings:
         bounds = row.metadata["bounds"]
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise BadValue(f"{name} is {value}, outside {bounds[0]}-{bounds[1]}.", "Choose another.", field=name)
-        if isinstance(value, tuple) and not all(isinstance(part, str) for part in value):
+        if isinstance(value, tuple) and not all(isinstance(part, str) for part in cast(tuple[Any, ...], value)):
             raise BadValue(f"{name} holds something that is no text.", "List texts only.", field=name)
     return Settings(**values)

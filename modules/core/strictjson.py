@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 from modules.core import limits
 from modules.core.errors import WorkbenchError
@@ -85,9 +85,9 @@ def _refuse_unreal(value: Any, path: str) -> None:
             status=422,
         )
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in cast(dict[str, Any], value).items():
             _refuse_unreal(key if not _is_text(key) else "", path)
             _refuse_unreal(inner, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        for index, inner in enumerate(value):
+        for index, inner in enumerate(cast(list[Any], value)):
             _refuse_unreal(inner, f"{path}.{index}" if path else str(index))

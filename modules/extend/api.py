@@ -137,5 +137,5 @@ def _check(row: Control, value: Any, field: str) -> None:
         )  # fmt: skip
     if row.kind == "choice" and value not in row.choices:
         raise BadValue(f"{field} is {value!r}.", f"It can be {', '.join(row.choices)}.", field=field)
-    if row.kind == "text" and len(value) > 1_000:
+    if row.kind == "text" and len(str(value)) > 1_000:
         raise BadValue(f"{field} is longer than 1,000 characters.", "Shorten it.", field=field)

@@ -59,10 +59,10 @@ class Registry:
         self._found = {row.name: row for row in found}
         self._lock = threading.Lock()
         self._failures: dict[str, int] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], object]] = []
         self.generation = 1
 
-    def on_change(self, listener: Callable[[], None]) -> None:
+    def on_change(self, listener: Callable[[], object]) -> None:
         """Call it now, and whenever an extension was switched."""
         self._listeners.append(listener)
         listener()
