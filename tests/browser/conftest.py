@@ -23,13 +23,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker("browser")
 
 
+def launch(playwright):
+    """Chromium without a window; raises playwright's Error where there is none."""
+    path = os.environ.get("ATELIER_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """The browser: ATELIER_CHROMIUM, the system's, or playwright's own; the tests are skipped where there is none."""
-    path = os.environ.get("ATELIER_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_api.sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+            browser = launch(playwright)
         except sync_api.Error as problem:
             pytest.skip(f"no Chromium: {problem.message.splitlines()[0]}")
         yield browser

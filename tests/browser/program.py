@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from modules.core.settings import Settings
 from modules.families.analytic import write_checkpoint
@@ -52,7 +55,17 @@ def running(data: Path, port: int = 0) -> Iterator[Program]:
     studio = Studio.open(settings)
     try:
         build_app(studio, build_pages(studio), serving.gate)
+        _wait_drawn(serving.url)
         yield Program(serving.url, studio, data)
     finally:
         serving.stop()
         studio.close()
+
+
+def _wait_drawn(url: str, within_s: float = 60.0) -> None:
+    """Until the page itself is served and no longer the one that says "starting"."""
+    end = time.monotonic() + within_s
+    while "window.gradio_config" not in httpx.get(url + "/", timeout=within_s).text:
+        if time.monotonic() > end:
+            raise TimeoutError("the page was not drawn")
+        time.sleep(0.1)

@@ -57,7 +57,7 @@ export function appears(selector) {
       watcher.disconnect();
       resolve(now);
     });
-    watcher.observe(document.body, { childList: true, subtree: true });
+    watcher.observe(document.body, { childList: true, subtree: true, attributeFilter: ["id"] });
   });
 }
 

@@ -34,8 +34,16 @@ function decorate(fold) {
   draw(fold);
 }
 
+// What a chosen shape or quality brought is no change of the fold's own.
+const FOLLOWS = {
+  shape: ["width", "height"],
+  quality: ["steps", "sampler", "schedule", "hires", "hires_scale", "hires_steps", "hires_denoise"],
+};
+
 function isFresh(fold) {
-  return controls.every((row) => row.fold !== fold.name || same(values[row.name], fresh[row.name]));
+  const followed = Object.entries(FOLLOWS).flatMap(([name, rows]) => (values[name] ? rows : []));
+  const own = controls.filter((row) => row.fold === fold.name && !followed.includes(row.name));
+  return own.every((row) => same(values[row.name], fresh[row.name]));
 }
 
 function same(one, other) {

@@ -10,6 +10,7 @@ import { details, remove, verbs } from "./verbs.js";
 
 const PAGE = 120;
 const GAP = 8;
+const EDGE = 224;
 const ABOVE = 2; // rows kept drawn beyond the edge
 const SEARCH_AFTER = 200;
 
@@ -90,12 +91,12 @@ async function loadMore() {
   draw();
 }
 
-// Tiles per row and their side in CSS pixels: 224 on a desktop, three a row on a phone.
+// Tiles per row and their side in CSS pixels: about 224 on a desktop, three a row on a phone, the row always full.
 function measure() {
-  const width = scroller.clientWidth - 2 * parseFloat(getComputedStyle(grid).marginLeft || "0");
-  const columns = width < 480 ? 3 : Math.max(1, Math.floor((width + GAP) / (224 + GAP)));
-  const side = width < 480 ? (width - GAP * (columns - 1)) / columns : 224;
-  return { columns, side };
+  const style = getComputedStyle(scroller);
+  const width = scroller.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  const columns = width < 480 ? 3 : Math.max(1, Math.round((width + GAP) / (EDGE + GAP)));
+  return { columns, side: Math.floor((width - GAP * (columns - 1)) / columns) };
 }
 
 let drawn = "";

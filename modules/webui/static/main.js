@@ -24,6 +24,7 @@ import { change, job, now } from "./store.js";
 import * as tabs from "./tabs.js";
 import * as verbs from "./verbs.js";
 
+const PATIENCE = 10_000; // ms after which the form is shown even if one control never came
 const root = document.documentElement;
 const language = root.lang;
 // Gradio writes the browser's language there, whatever the page is in
@@ -34,7 +35,8 @@ follow();
 const controls = await appears("#controls");
 // Gradio mounts controls one by one: the skeleton stays in front until all of the column are there
 const openRows = form.controls.filter((row) => !row.fold && row.kind !== "hidden");
-await Promise.all(openRows.map((row) => appears(`#${row.id} :is(input, textarea)`)));
+const mounted = Promise.all(openRows.map((row) => appears(`#${row.id} :is(input, textarea)`)));
+await Promise.race([mounted, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
 await appears("#txt2img_generate");
 root.classList.add("mounted");
 document.getElementById("skeleton").remove();

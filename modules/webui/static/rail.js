@@ -158,7 +158,9 @@ function drawRecent(state) {
     else recentHost.insertBefore(tile, place);
     tile.classList.toggle("selected", picture.id === here);
     tile.setAttribute("aria-pressed", String(picture.id === here));
-    tile.classList.toggle("fresh", !!picture.fresh && picture.id !== here);
+    // what is on the stage, alone or among its job's pictures, is seen
+    if (picture.id === here || (state.view.kind === "job" && state.view.job === picture.job)) picture.fresh = false;
+    tile.classList.toggle("fresh", !!picture.fresh);
   }
   recentHost.parentElement.classList.toggle("none", !wanted.length);
 }

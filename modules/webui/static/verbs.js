@@ -29,12 +29,13 @@ export async function details(id) {
 
 function draw(state) {
   const picture = selected();
-  const key = picture ? picture.id : `none ${state.view.kind}`;
+  const key = picture ? picture.id : `none ${state.view.kind} ${state.view.job}`;
   const back = state.view.kind === "job" && state.view.single;
   if (drawn === `${key} ${back}`) return;
   drawn = `${key} ${back}`;
   if (!picture) {
-    fill(host);
+    const about = state.view.kind === "job" && job(state.view.job).summary;
+    fill(host, about && h("div", { class: "info" }, parts(about)));
     return;
   }
   const info = h("div", { class: "info" });
