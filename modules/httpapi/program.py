@@ -64,8 +64,9 @@ def _add_settings(made: APIRouter, studio: Studio) -> None:
     def change_settings(raw: Raw) -> Json:
         """Change preferences: {name: value}. What belongs to the start is changed at the start."""
         changes = read_changes(raw)
-        if changes.get("checkpoint"):
-            studio.checkpoints.find(changes["checkpoint"])
+        checkpoint = changes.get("checkpoint")
+        if checkpoint and isinstance(checkpoint, str):  # saving refuses what is no text
+            studio.checkpoints.find(checkpoint)
         changed = studio.change_settings(changes)
         return Json({"settings": [_setting(name, changed) for name in changes]})
 
@@ -125,7 +126,8 @@ def _add_models(made: APIRouter, studio: Studio) -> None:
             {
                 "name": one.name, "title": one.title or one.name, "family": one.family, "size_bytes": one.size_bytes,
                 "sha256": one.sha256, "size": one.size.model_dump() if one.size else None,
-                "vocabulary": one.vocabulary, "problem": discretion.data(one.problem),
+                "vocabulary": one.vocabulary,
+                "problem": discretion.data(one.problem.as_dict()) if one.problem else None,
             }
             for one in studio.checkpoints.list()
         ]  # fmt: skip

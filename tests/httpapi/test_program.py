@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from modules.core.errors import ModelError
 from modules.core.sampling import SAMPLERS
 from modules.extend.api import Extension, slider
 from modules.extend.loader import Found, Registry
@@ -44,7 +45,8 @@ def test_a_preference_is_changed_and_kept(tell, see, desk):
 @pytest.mark.parametrize(
     ("changes", "field"),
     [({"theme": "pink"}, "theme"), ({"theme": 3}, "theme"), ({"port": 80}, "port"), ({"nothing": 1}, "nothing"),
-     ({"data_dir": "/etc"}, "data_dir"), ({"checkpoint": "gone"}, "model.checkpoint"), ([], None)],
+     ({"data_dir": "/etc"}, "data_dir"), ({"checkpoint": "gone"}, "model.checkpoint"),
+     ({"checkpoint": 5}, "checkpoint"), ([], None)],
 )  # fmt: skip
 def test_bad_settings_change_nothing(tell, desk, changes, field):
     answer = tell("/api/v1/settings", changes, method="PATCH")
@@ -57,6 +59,24 @@ def test_models_are_told_without_paths(see):
     (row,) = answer.json()["models"]
     assert (row["name"], row["title"], row["family"], row["sha256"]) == ("starter", "Starter", "sd1", "ab" * 32)
     assert b"/home" not in answer.body
+
+
+def test_a_model_that_cannot_be_used_says_why(see, desk):
+    why = ModelError(
+        "/home/somebody/models/old.ckpt is a pickle.", "Use another.", code="unsafe_format", file="old.ckpt"
+    )
+    desk.checkpoints.rows.append(replace(desk.checkpoints.rows[0], name="old", family=None, problem=why))
+    answer = see("/api/v1/models")
+    assert answer.status == 200
+    assert [row["problem"] for row in answer.json()["models"]] == [
+        None,
+        {
+            "code": "unsafe_format",
+            "message": "old.ckpt is a pickle.",
+            "hint": "Use another.",
+            "facts": {"file": "old.ckpt"},
+        },
+    ]
 
 
 def test_samplers_and_schedules(see):
