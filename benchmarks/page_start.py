@@ -29,7 +29,7 @@ def main(rounds: int = 7) -> None:
 
     with tempfile.TemporaryDirectory() as data, running(Path(data)) as program, sync_playwright() as playwright:
         pages = {
-            "Atelier": (program.url + "/", "#txt2img_prompt textarea"),
+            "Atelier": (program.url + "/", "#early_prompt, #txt2img_prompt textarea"),
             "one textbox": (one_textbox(), "textarea"),
         }
         browser = launch(playwright)
@@ -56,11 +56,11 @@ def opened(browser, url: str, box: str) -> tuple[float, float, float]:
     start = time.perf_counter()
     page.goto(url, wait_until="commit")
     html = time.perf_counter() - start
-    page.wait_for_selector(box, state="visible")
-    page.locator(box).press("x")
-    assert "x" in page.locator(box).input_value()
+    page.locator(box).first.wait_for(state="visible")
+    page.locator(box).first.press("x")
     typable = time.perf_counter() - start
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(2500)
+    assert "x" in page.locator(box).input_value()  # kept, whatever the page did meanwhile
     shift = page.evaluate("window.shift")
     context.close()
     return html, typable, shift

@@ -74,7 +74,7 @@ class Document:
         components = [self._component(part, visitor) for part in self._config["components"]]
         config = {**self._config, "root": visitor.origin + self._prefix, "components": components}
         mode = "" if visitor.theme == "system" else f' theme_mode="{visitor.theme}"'
-        body = self._body.replace("<gradio-app", f"{_frame(visitor.language)}<gradio-app{mode}", 1)
+        body = self._body.replace("<gradio-app", f"{_frame(visitor)}<gradio-app{mode}", 1)
         known = {"build": self._build, "form": _rows_for_browser(self._form, visitor.language), **boot}
         page = "".join((
             _opened(self._start, visitor),
@@ -160,8 +160,14 @@ def _opened(start: str, visitor: Visitor) -> str:
     return re.sub(r'<html\s+lang="[^"]*"', opened, start, count=1)
 
 
-def _frame(language: str) -> str:
-    return re.sub(r"\{\{([\w.]+)\}\}", lambda found: html.escape(say(language, found[1])), FRAME)
+def _frame(visitor: Visitor) -> str:
+    """What stands before Gradio's own: header, and a skeleton whose prompt can be written in at once."""
+    known = {"early": str(visitor.values.get("prompt") or "")}
+
+    def text(found: re.Match[str]) -> str:
+        return html.escape(known[found[1]] if found[1] in known else say(visitor.language, found[1]))
+
+    return re.sub(r"\{\{([\w.]+)\}\}", text, FRAME)
 
 
 def _rows_for_browser(form: Form, language: str) -> dict[str, Any]:

@@ -138,3 +138,19 @@ def test_workspaces_do_not_mix(page, opener):
     settled(page)
     other = opener.open(context=page.context)
     assert other.get_by_label("Prompt", exact=True).input_value() != "only here"
+
+
+def test_what_is_typed_before_the_form_is_there_is_kept_with_the_cursor(opener):
+    page = opener.open(ready=False)
+    early = page.locator("#early_prompt")
+    early.fill("typed early")
+    early.evaluate("box => box.setSelectionRange(5, 5)")
+    wait_ready(page)
+    box = page.get_by_label("Prompt", exact=True)
+    expect(box).to_have_value("typed early")
+    expect(box).to_be_focused()
+    assert box.evaluate("box => box.selectionStart") == 5
+    settled(page)
+    page.reload()
+    wait_ready(page)
+    expect(box).to_have_value("typed early")

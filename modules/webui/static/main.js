@@ -38,8 +38,7 @@ const openRows = form.controls.filter((row) => !row.fold && row.kind !== "hidden
 const mounted = Promise.all(openRows.map((row) => appears(`#${row.id} :is(input, textarea)`)));
 await Promise.race([mounted, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
 await appears("#txt2img_generate");
-root.classList.add("mounted");
-document.getElementById("skeleton").remove();
+handOver(document.getElementById("early_prompt"), document.querySelector("#txt2img_prompt textarea"));
 tabs.start();
 column.start();
 segments.start(controls);
@@ -48,6 +47,7 @@ beside.start(controls);
 notes.start();
 hints.start(controls);
 form.watch(controls);
+if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
 for (const part of [stage, verbs, rail, picker, gallery, models, extensions, settings]) part.start();
@@ -55,6 +55,22 @@ await streaming;
 await rail.loadRecent();
 decideView();
 root.classList.add("ready");
+
+// What was typed before Gradio was there goes into its box, with the cursor.
+function handOver(early, box) {
+  const { value, defaultValue, selectionStart, selectionEnd } = early;
+  const focused = document.activeElement === early;
+  root.classList.add("mounted");
+  if (value !== defaultValue) {
+    box.value = value;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  if (focused) {
+    box.focus();
+    box.setSelectionRange(selectionStart, selectionEnd);
+  }
+  document.getElementById("skeleton").remove();
+}
 
 // What the stage shows when the page opens: the job that runs, what ended last, or the first start.
 function decideView() {
