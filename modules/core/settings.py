@@ -91,8 +91,8 @@ TABLE = {row.name: row for row in fields(Settings)}
 def load(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
     """Build Settings; raises BadValue naming the setting and where it was said.
 
-    A settings.toml that cannot be read is set aside as settings.toml.bad and the newest readable generation is used:
-    a damaged line never costs all settings.
+    A settings.toml that cannot be read is set aside as settings.toml.bad and the newest readable generation takes its
+    place: a damaged line never costs all settings.
     """
     said = vars(parser().parse_args(arguments))
     from_environment = {
@@ -141,6 +141,7 @@ def save(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     merged = _checked({**{name: getattr(settings, name) for name in TABLE}, **changes})
     path = merged.file
+    _read(path)  # a file that was damaged meanwhile is set aside, and the newest readable one takes its place
     text = path.read_text("utf-8") if path.exists() else ""
     document = tomlkit.parse(text)
     for name in changes:
@@ -149,13 +150,21 @@ def save(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     path.parent.mkdir(parents=True, exist_ok=True)
     if text:
         _keep_generation(path)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix="settings.", suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(document.as_string())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    _write(path, document.as_string())
     return merged
+
+
+def _write(path: Path, text: str) -> None:
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix="settings.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _generation(path: Path, index: int) -> Path:
@@ -175,12 +184,15 @@ def _read(path: Path) -> dict[str, Any]:
     candidates = [path, *(_generation(path, index) for index in range(1, GENERATIONS + 1))]
     for candidate in candidates:
         try:
-            found = tomllib.loads(candidate.read_text("utf-8"))
+            text = candidate.read_text("utf-8")
+            found = tomllib.loads(text)
         except FileNotFoundError:
             continue
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             os.replace(candidate, candidate.with_name(candidate.name + ".bad"))
             continue
+        if candidate != path:
+            _write(path, text)  # else the next save would begin with an empty file
         return {
             name: tuple(cast(list[Any], value)) if isinstance(value, list) else value for name, value in found.items()
         }

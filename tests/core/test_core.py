@@ -146,6 +146,26 @@ def test_a_damaged_file_falls_back_to_the_last_good_one(tmp_path):
     assert (tmp_path / "settings.toml.bad").exists()
 
 
+def test_what_was_saved_before_the_damage_outlives_the_next_save(tmp_path):
+    found = settings.load(["--data-dir", str(tmp_path)], {})
+    for change in ({"language": "zh"}, {"theme": "dark"}, {"image_quality": 80}):
+        found = settings.save(found, change)
+    (tmp_path / "settings.toml").write_text("language = ")
+    settings.save(settings.load(["--data-dir", str(tmp_path)], {}), {"previews": False})
+    again = settings.load(["--data-dir", str(tmp_path)], {})
+    assert (again.language, again.theme, again.previews) == ("zh", "dark", False)
+
+
+def test_a_file_damaged_while_the_program_runs_does_not_keep_it_from_saving(tmp_path):
+    found = settings.save(settings.load(["--data-dir", str(tmp_path)], {}), {"language": "zh"})
+    found = settings.save(found, {"theme": "dark"})
+    (tmp_path / "settings.toml").write_text("language = ")
+    settings.save(found, {"previews": False})
+    again = settings.load(["--data-dir", str(tmp_path)], {})
+    assert (again.language, again.previews) == ("zh", False)
+    assert (tmp_path / "settings.toml.bad").read_text() == "language = "
+
+
 @pytest.mark.parametrize(
     ("text", "word"), [("prot = 1", "prot"), ('port = "x"', "port"), ("port = 0", "port"), ('theme = "x"', "theme")]
 )
