@@ -32,6 +32,13 @@ class Models:
         except WorkbenchError:
             return ""
 
+    def vocabulary(self) -> dict[str, Any] | None:
+        """What the program's own checkpoint was taught, where its file says so."""
+        try:
+            return self._studio.checkpoints.find("").vocabulary
+        except WorkbenchError:
+            return None
+
     def defaults(self, name: str) -> Defaults:
         """The defaults of a checkpoint ("" is the program's own): its family's, at the size its file recommends."""
         try:

@@ -172,7 +172,8 @@ class Pages:
         language = self._language(request)
         workspace = _workspace(request)
         defaults = self._models.defaults("")
-        fresh = start(build.form, defaults, cards(language)[0]["prompt"])
+        shown = cards(language, self._models.vocabulary())
+        fresh = start(build.form, defaults, shown[0]["prompt"])
         stored = await asyncio.to_thread(self._drafts.load, workspace)
         visitor = Visitor(
             origin=f"{request.url.scheme}://{request.url.netloc}",
@@ -183,7 +184,7 @@ class Pages:
             is_first=await asyncio.to_thread(self._studio.gallery.count) == 0,
         )
         boot = {
-            "cards": cards(language),
+            "cards": shown,
             "local": self._studio.settings.is_local(),
             "fresh": fresh,
             "checkpoint": self._models.own(),

@@ -9,6 +9,7 @@ import pytest
 from modules.core.settings import TABLE
 from modules.webui import words
 from modules.webui.controls import CONTROLS, FOLDS, TABS
+from modules.webui.first import cards
 from modules.webui.theme import COLOURS, TYPE
 
 ROOM = Path(words.__file__).parents[1]
@@ -39,7 +40,9 @@ def test_chinese_is_chinese():
 
 @named(CODE)
 def test_no_colour_outside_the_table(path):
-    found = re.findall(r"#[0-9A-Fa-f]{6}\b|#[0-9A-Fa-f]{3}\b(?=[;\s,)])|\b(?:rgba?|hsla?|oklch)\(", path.read_text("utf-8"))
+    found = re.findall(
+        r"#[0-9A-Fa-f]{6}\b|#[0-9A-Fa-f]{3}\b(?=[;\s,)])|\b(?:rgba?|hsla?|oklch)\(", path.read_text("utf-8")
+    )
     assert found == []
 
 
@@ -84,7 +87,9 @@ def test_files_are_small_and_say_what_they_are(path):
 
 @named(MODULES)
 def test_no_html_is_ever_made_from_text(path):
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", path.read_text("utf-8"))
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", path.read_text("utf-8")
+    )
 
 
 def test_every_control_fold_tab_and_setting_has_its_words():
@@ -101,8 +106,17 @@ def test_every_control_fold_tab_and_setting_has_its_words():
 
 def test_the_cards_are_in_both_languages():
     rows = tomllib.loads((ROOM / "words" / "first.toml").read_text("utf-8"))["card"]
-    assert [row["language"] for row in rows] == ["en"] * 4 + ["zh"] * 4
-    assert len({row["name"] for row in rows}) == 8
+    assert [row["language"] for row in rows] == (["en"] * 4 + ["zh"] * 4) * 2
+    assert len({row["name"] for row in rows}) == 16
+
+
+def test_cards_of_the_visitors_language_come_first_and_strange_words_last():
+    assert [card["language"] for card in cards("zh")] == ["zh"] * 4 + ["en"] * 2
+    small = {"things": [{"en": ["house", "cat", "boat", "balloon"], "zh": ["房子"]}],
+             "words": ["red", "black", "white", "yellow", "snow", "night", "meadow", "sea", "mountains"]}  # fmt: skip
+    assert [card["name"] for card in cards("en", small)][:4] == [
+        "small-house", "small-cat", "small-boat", "small-balloon"
+    ]  # fmt: skip
 
 
 def luminance(colour):
