@@ -140,6 +140,8 @@ class LocalEngine:
         if heard is None:
             return []
         if isinstance(heard, EngineChanged):
+            if self._leaving_since is not None:
+                return []  # told to close, it takes no job any more: one given to it would die with it
             with self._lock:
                 self._pulse.state, self._pulse.model, self._pulse.device = heard.state, heard.model, heard.device
                 if heard.state == "ready":

@@ -100,9 +100,11 @@ def serve(
         maker = open_maker()
         worker.warm_up(maker)
         worker.say_state("ready", maker)
-        while not worker.is_spoilt and (job := worker.next()) is not None:
+        while (job := worker.next()) is not None:
             worker.say_state("working", maker)
             worker.work(maker, job)
+            if worker.is_spoilt:
+                break  # not ready: a job handed over now would die with this process
             worker.say_state("ready", maker)
         maker.close()
     finally:
