@@ -40,7 +40,7 @@ class Studio:
 
     def __init__(self, settings: Settings, maker: str, options: dict[str, Any]) -> None:
         self._settings = settings
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()  # a change may show that an extension fails, which switches it off
         self._lock = FolderLock(settings.data, url(settings))
         self._journal = Journal(settings.data / PLACE / DATABASE)
         self.bus = Bus(self._journal)

@@ -56,6 +56,19 @@ class Adding(Extension):
         saved.append(picture.id)
 '''
 
+FAILING = '''
+from dataclasses import dataclass
+from modules.extend.api import Extension, hook
+
+@dataclass(frozen=True)
+class Failing(Extension):
+    """Fail."""
+    title = "Failing"
+    @hook
+    def register_samplers(self, samplers):
+        raise ValueError("no")
+'''
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -132,6 +145,24 @@ def test_routes_answer_behind_the_gate_until_switched_off(folder):
             assert client.get("/x/adding/hello").status_code == 404
     finally:
         studio.close()
+
+
+def test_one_that_fails_while_settings_change_is_switched_off_and_the_settings_stay_open(folder):
+    other = folder / "extensions" / "failing"
+    other.mkdir()
+    (other / "extension.py").write_text(FAILING)
+    studio = Studio(Settings(data_dir=str(folder), engine="thread"), "tests.jobs.fakes:open_fake_thread", {})
+
+    def switch_back_and_forth():
+        for off in (("adding",), ()):
+            studio.change_settings({"extensions_off": off})
+
+    changing = threading.Thread(target=switch_back_and_forth, daemon=True)
+    changing.start()
+    changing.join(20.0)
+    assert not changing.is_alive()
+    assert studio.extensions.names_off() == studio.settings.extensions_off == ("failing",)
+    studio.close()
 
 
 def test_sampling_defaults_are_built_in():
