@@ -16,6 +16,7 @@ from modules.extend.api import Control, Extension, about, controls, make
 from modules.extend.hooks import NAMES, Hooks, check_hooks
 
 BUILTIN = "builtin-"
+SAFE_MODE = "it is left out in safe mode"
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def discover(folders: Iterable[Path], off: Iterable[str] = (), *, safe_mode: boo
     """Find and import every ``<folder>/<name>/extension.py``.
 
     One that cannot be imported, hangs longer than its budget, or misspells a hook is listed with its problem; the
-    others load. ``safe_mode`` switches all off but the built-in ones and does not even import the others.
+    others load. With ``safe_mode`` only the built-in ones are imported; which are switched on stays as it was, so that
+    a change saved meanwhile outlives the safe mode as it was meant.
     """
     off = set(off)
     found: dict[str, Found] = {}
@@ -154,8 +156,8 @@ def discover(folders: Iterable[Path], off: Iterable[str] = (), *, safe_mode: boo
             name = file.parent.name.removeprefix(BUILTIN)
             if name in found:
                 continue
-            row = Found(name, file.parent, builtin, enabled=name not in off and (builtin or not safe_mode))
-            found[name] = row if safe_mode and not builtin else _loaded(row)
+            row = Found(name, file.parent, builtin, enabled=name not in off)
+            found[name] = replace(row, problem=SAFE_MODE) if safe_mode and not builtin else _loaded(row)
     return Registry(found.values())
 
 

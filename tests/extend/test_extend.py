@@ -197,6 +197,8 @@ def test_safe_mode_does_not_import_strangers(tmp_path):
     assert not marker.exists()
     assert not registry.get("stranger").active
     assert registry.get("rescale-cfg").active
+    assert "safe mode" in registry.get("stranger").problem
+    assert registry.names_off() == ()  # what is saved now holds for the next start, too
 
 
 def test_switching_off_refuses_requests_that_name_it(tmp_path):
