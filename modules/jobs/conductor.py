@@ -64,8 +64,13 @@ class Conductor:
         queue.attach(self)
 
     def start(self) -> None:
-        """Recover what an earlier run left, then work until ``close``."""
+        """Recover what an earlier run left, then work until ``close``.
+
+        A pause that was the program's own ends here: its reason may be gone, and where it is not, it comes again.
+        """
         self._recovered = self._ledger.recover()
+        if self._queue.paused and self._queue.pause_reason in (*NO_ROOM, ENGINE_STOPPED):
+            self._queue.resume()
         self._thread.start()
 
     def wake(self) -> None:

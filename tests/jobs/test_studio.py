@@ -115,6 +115,18 @@ def test_an_engine_that_does_not_start_pauses_the_queue_and_is_tried_again(open_
     until(lambda: studio.queue.pause_reason == "engine_stopped")
 
 
+@pytest.mark.parametrize(("reason", "lasts"), [("disk_full", False), ("engine_stopped", False), ("", True)])
+def test_only_somebodys_own_pause_outlives_the_program(open_studio: Open, reason: str, lasts: bool) -> None:
+    first = open_studio("thread")
+    first.queue.pause(reason)
+    job = first.queue.submit(request_of(), client="me", workspace="w")
+    first.close()
+    second = open_studio("thread")
+    assert second.queue.paused == lasts
+    if not lasts:
+        assert ended(second, job.id).state == "finished"
+
+
 def test_a_model_that_kills_the_warm_up_does_not_keep_the_engine_down(
     open_studio: Open, kind: str, tmp_path: Path
 ) -> None:
