@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Literal
 
@@ -128,11 +127,11 @@ def _same(given: str, true: str) -> bool:
 
 
 def _cookie(header: str, name: str) -> str:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """The value of one cookie. Programs on other ports share the header, so whatever else stands in it is passed over;
+    http.cookies would drop ours with the first one that it cannot read.
+    """
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return next((value for key, _, value in pairs if key == name), "")
 
 
 def _authorization(header: str) -> str:

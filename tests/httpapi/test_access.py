@@ -100,3 +100,11 @@ def test_the_file_is_the_owners_alone_and_damage_costs_a_sign_in_only(tmp_path):
     assert len(first.token) >= 43
     file.write_text("{broken")
     assert Access(file).token != first.token
+
+
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "flag", "a b=1", "board[tab]=2", 'open="half'])
+def test_cookies_of_other_programs_on_the_same_host_do_not_sign_anybody_out(gate, other):
+    ours = see(gate, gate.access.link("")).header("set-cookie").partition(";")[0]
+    assert see(gate, "/", cookie=f"{other}; {ours}").status == 200
+    assert see(gate, "/", cookie=f"{ours}; {other}").status == 200
+    assert see(gate, "/", cookie=f"{other}; x{ours}").status == 401
