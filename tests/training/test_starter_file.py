@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from safetensors import safe_open
@@ -12,12 +14,17 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from modules.families.base import Numerics
+from modules.families.preview_decoder import load_preview_decoder
 from modules.families.sd1 import SD1
+from modules.training.layout import load_checkpoint
+from modules.training.networks import LATENT_SCALE
 from modules.training.reading import token_ids
+from modules.training.scenes import paint, sample_scene
 from modules.training.starter import vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "models/Stable-diffusion/atelier-starter.safetensors"
+PREVIEW = ROOT / "models/preview/atelier-starter.safetensors"
 PREFIX = "cond_stage_model.transformer.text_model."
 SD1_DOWN, SD1_UP = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"], ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
 
@@ -65,3 +72,17 @@ def test_a_plain_sd1_config_with_other_widths_draws_the_same(weights: dict[str, 
         mine = ours.network(noise, 500, {"context": ours.encode(ids, 1)})
         assert torch.allclose(said, mine, atol=1e-4)
         assert torch.allclose(picture, ours.decode(mine), atol=1e-3)
+
+
+def test_the_autoencoder_keeps_pictures_and_the_preview_decoder_shows_them() -> None:
+    assert PREVIEW.stat().st_size < 300_000
+    vae, preview = load_checkpoint(CHECKPOINT).vae.eval(), load_preview_decoder(PREVIEW)
+    pixels = np.stack([paint(sample_scene(7_000_000 + seed)).pixels for seed in range(4)])
+    pictures = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        latents = vae.encode(pictures).latent_dist.mean
+        again = vae.decode(latents).sample
+        small = preview(latents * LATENT_SCALE)
+    assert (again - pictures).abs().mean() < 0.035
+    assert (small - F.avg_pool2d(pictures, 2)).abs().mean() < 0.06
+    assert 0.7 < (latents * LATENT_SCALE).std() < 1.4
