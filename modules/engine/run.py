@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from modules.core import limits
 from modules.core.errors import Cancelled, ExtensionFailed, NotFinite, OutOfMemory, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.plan import Pass, Plan
@@ -128,7 +128,8 @@ class _Maker:
         last = self.plan.passes[-1]
         with self.teller.phase("decoding", last.canvas.pixels):
             pixels = self._decode(loaded, latents, last)
-        image = self._edited(finish(pixels, crop(last.canvas, last.size), truncate="a1111" in self.request.compat))
+        image = finish(pixels, crop(last.canvas, last.size), truncate="a1111" in self.request.compat)
+        image = self.hooks.edit_image(image, _is_picture) if self.hooks else image
         changed = loading.changed(loaded.file)
         if changed:
             self.teller.warn("model_changed", f"The checkpoint {loaded.file.name} was replaced while it was in use.")
@@ -150,11 +151,7 @@ class _Maker:
         with self.teller.phase("reading", 1):
             reader = conditioning.Reader(loaded.model, loaded.prompts, self.request.clip_skip)
             told = conditioning.read(self.request, self.plan.passes, number, reader)
-            edited = self.hooks.edit_conditioning(told) if self.hooks else told
-            if isinstance(edited, Conditioning):
-                return edited
-            self._extension_failed("edit_conditioning", f"it returned a {type(edited).__name__}")
-            return told
+            return self.hooks.edit_conditioning(told) if self.hooks else told
 
     def _walk(self, loaded: Loaded, number: int, told: Conditioning, before: Tensor | None, seed: int) -> Tensor:
         """One pass: from noise, or from the latents of the pass before, to latents [1 c h w]."""
@@ -200,7 +197,7 @@ class _Maker:
         )
         if not self.hooks.has("wrap_denoiser"):
             return plain
-        return _guarded(plain, self.hooks.wrap_denoiser, lambda cause: self._extension_failed("wrap_denoiser", cause))
+        return _guarded(plain, self.hooks.wrap_denoiser, self._wrapper_failed)
 
     def _decode(self, loaded: Loaded, latents: Tensor, one: Pass) -> Tensor:
         """Pixels [3 H W]; where the decoder's numbers come out empty they are computed once more in 32 bit."""
@@ -218,16 +215,9 @@ class _Maker:
             raise _not_finite()
         return pixels
 
-    def _edited(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        edited = self.hooks.edit_image(image) if self.hooks else image
-        if isinstance(edited, np.ndarray) and edited.dtype == np.uint8 and edited.ndim == 3 and edited.shape[2] == 3:
-            return edited
-        self._extension_failed("edit_image", "it returned no picture of 8-bit pixels [h w 3]")
-        return image
-
-    def _extension_failed(self, point: str, cause: str) -> None:
+    def _wrapper_failed(self, cause: str) -> None:
         names = ", ".join(sorted(self.request.extensions)) or "an extension"
-        tell_failed_extension(self.job, ExtensionFailed(names, point, cause))
+        tell_failed_extension(self.job, ExtensionFailed(names, "wrap_denoiser", cause))
 
 
 def start(one: Pass, prediction: Prediction, noise: ImageNoise, before: Tensor | None) -> tuple[Tensor, list[float]]:
@@ -248,6 +238,12 @@ def latent_shape(loaded: Loaded, canvas: Size) -> tuple[int, int, int]:
     """[c h w] of the latents of a canvas."""
     latent = loaded.model.family.latent
     return latent.channels, canvas.height // latent.downscale, canvas.width // latent.downscale
+
+
+def _is_picture(image: object) -> bool:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        return False
+    return 0 < image.size <= 3 * limits.IMAGE_PIXELS  # a larger one has no way out of the engine's process
 
 
 def _check_finite(call: Call) -> None:

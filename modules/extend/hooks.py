@@ -14,6 +14,10 @@ _spec = pluggy.HookspecMarker("atelier")
 FAILED = object()  # what a guarded call answers when its extension raised
 
 
+def _anything(value: Any) -> bool:
+    return True
+
+
 class Points:
     """Where an extension can act; an implementation takes any subset of a point's arguments, by name."""
 
@@ -109,12 +113,19 @@ class Hooks:
         for implementation in self._implementations(point):
             self._guarded(implementation, point, arguments)
 
-    def pass_through(self, point: str, name: str, value: Any, **arguments: Any) -> Any:
-        """Call a point whose implementations return another ``value`` (argument ``name``); None keeps it."""
+    def pass_through(self, point: str, name: str, value: Any, accepts: Callable[[Any], bool] = _anything) -> Any:
+        """Call a point whose implementations return another ``value`` (argument ``name``); None keeps it.
+
+        One whose answer is not accepted fails as if it had raised: what extensions return is not taken on trust.
+        """
         for implementation in self._implementations(point):
-            changed = self._guarded(implementation, point, {name: value, **arguments})
-            if changed is not None and changed is not FAILED:
+            changed = self._guarded(implementation, point, {name: value})
+            if changed is None or changed is FAILED:
+                continue
+            if accepts(changed):
                 value = changed
+            else:
+                self._leave_out(implementation, point, f"it returned a {type(changed).__name__} that cannot be used")
         return value
 
     def collect(self, point: str, **arguments: Any) -> list[tuple[str, Any]]:
@@ -127,32 +138,32 @@ class Hooks:
         return answers
 
     def edit_request(self, request: Any) -> Any:
-        return self.pass_through("edit_request", "request", request)
+        """How many pictures there are was decided when the request was queued."""
+        same = type(request)
+        return self.pass_through(
+            "edit_request", "request", request, lambda made: isinstance(made, same) and made.count == request.count
+        )
 
     def patch_model(self, network: Any, patches: Any) -> None:
         self.tell("patch_model", network=network, patches=patches)
 
     def edit_conditioning(self, conditioning: Any) -> Any:
-        return self.pass_through("edit_conditioning", "conditioning", conditioning)
+        same = type(conditioning)
+        return self.pass_through("edit_conditioning", "conditioning", conditioning, lambda made: isinstance(made, same))
 
     def wrap_denoiser(self, denoiser: Any) -> Any:
-        return self.pass_through("wrap_denoiser", "denoiser", denoiser)
+        return self.pass_through("wrap_denoiser", "denoiser", denoiser, callable)
 
     def after_guidance(self, guided: Any) -> None:
         """One that fails leaves no half-made edit behind: ``guided.denoised`` goes back to what it was before it."""
-        for implementation in self._implementations("after_guidance"):
-            before = guided.denoised
-            if self._guarded(implementation, "after_guidance", {"guided": guided}) is FAILED:
-                guided.denoised = before
+        self._edit("after_guidance", "guided", guided, "denoised")
 
     def after_step(self, step: Any) -> None:
-        for implementation in self._implementations("after_step"):
-            before = step.x
-            if self._guarded(implementation, "after_step", {"step": step}) is FAILED:
-                step.x = before
+        """As ``after_guidance``, with ``step.x``."""
+        self._edit("after_step", "step", step, "x")
 
-    def edit_image(self, image: Any) -> Any:
-        return self.pass_through("edit_image", "image", image)
+    def edit_image(self, image: Any, accepts: Callable[[Any], bool] = _anything) -> Any:
+        return self.pass_through("edit_image", "image", image, accepts)
 
     def image_saved(self, picture: Any) -> None:
         self.tell("image_saved", picture=picture)
@@ -161,16 +172,34 @@ class Hooks:
         # pluggy keeps the first to be called last
         return list(reversed(getattr(self._manager.hook, point).get_hookimpls()))
 
+    def _edit(self, point: str, name: str, thing: Any, field: str) -> None:
+        """Call a point that edits the tensor in one field of its argument, in place or by another of its shape."""
+        for implementation in self._implementations(point):
+            before = getattr(thing, field)
+            kept = before.clone() if hasattr(before, "clone") else before
+            answer = self._guarded(implementation, point, {name: thing})
+            if answer is not FAILED and _shape(getattr(thing, field)) != _shape(kept):
+                self._leave_out(implementation, point, f"it left no tensor of the same shape in {name}.{field}")
+                answer = FAILED
+            if answer is FAILED:
+                setattr(thing, field, kept)
+
     def _guarded(self, implementation: pluggy.HookImpl, point: str, arguments: dict[str, Any]) -> Any:
         try:
             return implementation.function(*(arguments[name] for name in implementation.argnames))
         except (Cancelled, KeyboardInterrupt):
             raise
         except BaseException as problem:  # a guest's sys.exit must not end the program
-            self._manager.unregister(implementation.plugin)
-            cause = "".join(traceback.format_exception_only(problem)).strip()
-            self._failed(ExtensionFailed(implementation.plugin_name, point, cause))
+            self._leave_out(implementation, point, "".join(traceback.format_exception_only(problem)).strip())
             return FAILED
+
+    def _leave_out(self, implementation: pluggy.HookImpl, point: str, cause: str) -> None:
+        self._manager.unregister(implementation.plugin)
+        self._failed(ExtensionFailed(implementation.plugin_name, point, cause))
+
+
+def _shape(value: Any) -> Any:
+    return getattr(value, "shape", None)
 
 
 def _manager() -> pluggy.PluginManager:

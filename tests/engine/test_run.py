@@ -344,30 +344,26 @@ def test_a_wrapper_that_fails_in_mid_walk_is_left_out_from_there(bench):
     np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
 
 
-def test_an_answer_that_is_none_of_the_kind_is_not_taken(bench):
-    @dataclass(frozen=True)
-    class Careless(Extension):
-        """Returns anything."""
+CARELESS = {
+    "edit_request": lambda self, request: request.model_copy(update={"count": request.count + 1}),
+    "edit_conditioning": lambda self, conditioning: "cond",
+    "wrap_denoiser": lambda self, denoiser: lambda x, sigma: x,
+    "after_guidance": lambda self, guided: setattr(guided, "denoised", guided.denoised[..., :1]),
+    "after_step": lambda self, step: setattr(step, "x", None),
+    "edit_image": lambda self, image: image.astype("float32"),
+}
 
-        title = "Careless"
 
-        @hook
-        def edit_conditioning(self, conditioning):
-            return "cond"
-
-        @hook
-        def wrap_denoiser(self, denoiser):
-            return lambda x, sigma: x
-
-        @hook
-        def edit_image(self, image):
-            return image.astype("float32")
-
-    hooks, _ = hooked(Careless())
-    job = with_hooks(bench, hooks)
-    assert [warning.facts["hook"] for warning in job.of("warned")] == [
-        "edit_conditioning", "wrap_denoiser", "edit_image",
-    ]  # fmt: skip
+@pytest.mark.parametrize("point", CARELESS)
+def test_an_answer_that_is_none_of_the_kind_is_not_taken_and_its_extension_is_named(bench, point):
+    careless = CARELESS[point]
+    careless.__name__ = point
+    kind = dataclass(frozen=True)(type("Careless", (Extension,), {point: hook(careless)}))
+    registry = Registry([Found("careless", Path(), True, True, kind)])
+    bench.workshop = Workshop(bench.workshop.settings, registry)
+    job = KeepingJob()
+    fulfil(request(extensions={"careless": {}}), None, bench.catalogue, bench.workshop, job)
+    assert [warning.facts for warning in job.of("warned")] == [{"extension": "careless", "hook": point}]
     np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
 
 

@@ -118,6 +118,26 @@ def test_a_failing_extension_is_left_out_and_its_half_edit_undone(problem):
     assert len(failures) == 1
 
 
+def test_an_edit_in_place_is_undone_too():
+    numpy = pytest.importorskip("numpy")
+
+    class Tensor(numpy.ndarray):
+        def clone(self):
+            return self.copy()
+
+    @dataclass(frozen=True)
+    class Bad(Extension):
+        @hook
+        def after_step(self, step):
+            step.x *= 2
+            raise RuntimeError("half way")
+
+    step = Guided()
+    step.x = numpy.ones(3).view(Tensor)
+    Hooks([("bad", Bad())], lambda failure: None).after_step(step)
+    assert step.x.tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("point", NAMES)
 def test_every_hook_is_guarded(point):
     def explode(self):
