@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from modules.engine.preview_decoder import load_preview_decoder
 from modules.families.base import Numerics
-from modules.families.preview_decoder import load_preview_decoder
 from modules.families.sd1 import SD1
 from modules.training.layout import load_checkpoint
 from modules.training.networks import LATENT_SCALE
