@@ -3,6 +3,7 @@
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -145,7 +146,10 @@ class Hooks:
         )
 
     def patch_model(self, network: Any, patches: Any) -> None:
-        self.tell("patch_model", network=network, patches=patches)
+        """What undoes a patch runs behind the guard, too: one that raises keeps no other patch in place."""
+        for implementation in self._implementations("patch_model"):
+            behind = _Patches(patches, lambda undo, by=implementation: self._undo(by, undo))
+            self._guarded(implementation, "patch_model", {"network": network, "patches": behind})
 
     def edit_conditioning(self, conditioning: Any) -> Any:
         same = type(conditioning)
@@ -193,9 +197,28 @@ class Hooks:
             self._leave_out(implementation, point, "".join(traceback.format_exception_only(problem)).strip())
             return FAILED
 
+    def _undo(self, implementation: pluggy.HookImpl, undo: Callable[[], Any]) -> None:
+        try:
+            undo()
+        except BaseException as problem:  # the pictures are made, whatever a guest does now
+            cause = "".join(traceback.format_exception_only(problem)).strip()
+            self._failed(ExtensionFailed(implementation.plugin_name, "patch_model", f"undoing it: {cause}"))
+
     def _leave_out(self, implementation: pluggy.HookImpl, point: str, cause: str) -> None:
         self._manager.unregister(implementation.plugin)
         self._failed(ExtensionFailed(implementation.plugin_name, point, cause))
+
+
+class _Patches:
+    """What ``patch_model`` gets: takes what undoes a patch, and has it run after the job."""
+
+    def __init__(self, patches: Any, run: Callable[[Callable[[], Any]], None]) -> None:
+        self._patches = patches
+        self._run = run
+
+    def callback(self, undo: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Call ``undo`` with these arguments when the job is over; the last one first."""
+        self._patches.callback(self._run, partial(undo, *arguments, **named))
 
 
 def _shape(value: Any) -> Any:

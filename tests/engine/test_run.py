@@ -344,6 +344,27 @@ def test_a_wrapper_that_fails_in_mid_walk_is_left_out_from_there(bench):
     np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
 
 
+def test_a_patch_that_cannot_be_undone_costs_no_job_and_no_other_undoing(bench):
+    undone = []
+
+    @dataclass(frozen=True)
+    class Messy(Extension):
+        """Cannot clean up."""
+
+        title = "Messy"
+
+        @hook
+        def patch_model(self, network, patches):
+            patches.callback(undone.append, "first")
+            patches.callback(lambda: {}["missing"])
+
+    hooks, failed = hooked(Messy())
+    job = with_hooks(bench, hooks)
+    assert len(job.images()) == 1
+    assert undone == ["first"]
+    assert [(problem.name, problem.hook) for problem in failed] == [("Messy", "patch_model")]
+
+
 CARELESS = {
     "edit_request": lambda self, request: request.model_copy(update={"count": request.count + 1}),
     "edit_conditioning": lambda self, conditioning: "cond",
