@@ -1,5 +1,6 @@
 """Which checkpoints there are: found in the model folders, recognised by their headers, hashed in the background."""
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from modules.core import limits
-from modules.core.errors import ModelError
+from modules.core.errors import ModelError, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.settings import CHECKOUT, Settings
 from modules.families import base  # importing the package registers the built-in families
@@ -204,7 +205,8 @@ class Catalogue:
             (str(one.path), one.size_bytes, one.mtime_ns, _families(), json.dumps(_facts(one)), one.sha256)
             for one in learnt
         ]
-        with self._database.writing() as connection:
+        # what cannot be stored now (a full disk) is learnt again at the next start: the models can be used all the same
+        with contextlib.suppress(WorkbenchError, sqlite3.Error), self._database.writing() as connection:
             connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def _unknown(self, wanted: str, known: Sequence[Checkpoint]) -> ModelError:

@@ -1,5 +1,6 @@
 """The catalogue: found as people keep them, recognised without opening weights, named, hashed, and never surprised."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from modules.core.errors import ModelError
+from modules.core.errors import DiskFull, ModelError
 from modules.core.settings import CHECKOUT, Settings
 from modules.library import checkpoints, header
 from modules.library.checkpoints import Catalogue
@@ -280,6 +281,21 @@ def test_the_cache_may_be_lost_or_damaged(tmp_path, models, open_catalogue):
     cache = tmp_path / ".cache" / "models.sqlite"
     cache.write_bytes(cache.read_bytes()[:100])
     assert names(open_catalogue()) == ["a"]
+
+
+def test_a_cache_that_cannot_be_written_costs_neither_models_nor_hashes(models, open_catalogue, monkeypatch):
+    @contextlib.contextmanager
+    def full():
+        raise DiskFull("There is no room left.")
+        yield
+
+    catalogue = open_catalogue()
+    monkeypatch.setattr(catalogue._database, "writing", full)
+    write(models / "a.safetensors")
+    catalogue.refresh()
+    assert names(catalogue) == ["a"]
+    catalogue._learn_hash(catalogue.find("a"), "ab" * 32)
+    assert catalogue.find("a").sha256 == "ab" * 32
 
 
 def test_links_to_folders_are_followed_and_circles_end(tmp_path, models, open_catalogue):
