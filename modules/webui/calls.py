@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,13 @@ class Calls:
         self._studio = studio
         self._drafts = drafts
         self._models = models
+        self._keeping = threading.Lock()
+        self._newest: dict[str, tuple[str, int]] = {}  # workspace -> the tab and number of the press last kept
 
     def save(self, workspace: str, note: str, *given: Any) -> None:
         """Keep the draft, and say what a press of Generate would cost or stumble over."""
         values = self._named(given)
-        self._drafts.save(_workspace(workspace), values)
+        self._keep(workspace, note, values)
         self._answer(workspace, note, {"saved": True, **self._outlook(values)})
 
     def generate(self, workspace: str, note: str, *given: Any) -> None:
@@ -61,12 +64,26 @@ class Calls:
             self._answer(workspace, note, {}, problem)
             return [_update() for _ in given]
         changed = {name: value for name, value in after.items() if before.get(name) != value}
-        self._drafts.save(_workspace(workspace), after)
+        self._keep(workspace, note, after)
         if wish.get("generate"):
             self._submit(workspace, note, after, priority=0, told={"values": changed})
         else:
             self._answer(workspace, note, {"values": changed, **self._outlook(after)})
         return [_update(value=changed[row.name]) if row.name in changed else _update() for row in self._form.controls]
+
+    def _keep(self, workspace: str, note: str, values: forms.Values) -> None:
+        """Store the draft, unless a later press of the same tab was faster: presses may overtake each other."""
+        name = _workspace(workspace)
+        tab, _, number = _token(note).rpartition("-")
+        count = int(number) if number.isascii() and number.isdecimal() else 0
+        with self._keeping:
+            newest = self._newest.get(name)
+            if newest and newest[0] == tab and count < newest[1]:
+                return
+            self._newest[name] = (tab, count)
+            while len(self._newest) > forms.Drafts.KEEP:
+                self._newest.pop(next(iter(self._newest)))
+            self._drafts.save(name, values)
 
     def _named(self, given: tuple[Any, ...]) -> forms.Values:
         return dict(zip((row.name for row in self._form.controls), given, strict=True))
@@ -108,7 +125,7 @@ class Calls:
         except WorkbenchError as problem:
             self._answer(workspace, note, said, problem)
             return
-        self._drafts.save(_workspace(workspace), values)
+        self._keep(workspace, note, values)
         self._answer(workspace, note, {**said, "seed": request.seed}, accepted=job.id)
 
     def _outlook(self, values: forms.Values) -> dict[str, Any]:

@@ -78,11 +78,17 @@ def test_arrow_keys_move_a_segmented_row(page):
 
 def test_a_changed_fold_has_a_dot_and_a_reset(page):
     pro(page)
-    expect(page.get_by_role("button", name="Reset Size")).to_be_hidden()
+    reset = page.get_by_role("button", name="Reset Size")
     page.get_by_role("radio", name="4:3").check()
-    page.get_by_role("button", name="Reset Size").click()
+    expect(page.locator("#beside_shape")).to_have_text("80 × 64")
+    settled(page)
+    expect(reset).to_be_hidden()  # a chosen shape brings its size: that is no change by hand
+    fold(page, "Size").click()
+    page.get_by_label("Width", exact=True).fill("208")
+    reset.click()
     expect(page.locator("#beside_shape")).to_have_text("64 × 64")
     expect(page.get_by_role("radio", name="1:1")).to_be_checked()
+    expect(reset).to_be_hidden()
 
 
 def test_weights_of_selected_words(page):

@@ -32,9 +32,11 @@ def test_both_languages_have_the_same_keys_and_the_same_braces():
 
 def test_chinese_is_chinese():
     neutral = re.compile(r"[\u4e00-\u9fff]|^[\W\d_]*$|^[\W\d_]*(\{\w+\}[\W\d_]*)+$")
-    foreign = {"name", "header.other", "header.other_code", "header.other_lang", "control.noise.cpu", "control.noise.gpu",
-               "family.sd1", "models.size_kb", "models.size_mb", "models.size_gb", "settings.choice.en",
-               "settings.choice.png", "settings.choice.jpeg", "settings.choice.webp"}  # fmt: skip
+    foreign = {
+        "name", "header.other", "header.other_code", "header.other_lang", "control.noise.cpu", "control.noise.gpu",
+        "family.sd1", "models.size_kb", "models.size_mb", "models.size_gb", "settings.choice.en",
+        "settings.choice.png", "settings.choice.jpeg", "settings.choice.webp",
+    }  # fmt: skip
     assert {key for key, text in words.table("zh").items() if not neutral.search(text)} == foreign
 
 

@@ -50,7 +50,7 @@ export function closeWide() {
   return true;
 }
 
-function draw(names) {
+function draw(names, byHand = false) {
   const changed = new Set(names);
   if (changed.has("width") || changed.has("height") || changed.has("shape")) {
     const { width, height } = values;
@@ -62,7 +62,7 @@ function draw(names) {
     document.documentElement.classList.toggle("face-simple", values.face !== "pro");
   }
   if (changed.has("prompt") || changed.has("checkpoint")) countSoon();
-  follow(changed);
+  if (byHand) follow(changed);
 }
 
 // A shape brings its size and a quality its steps; sizes and steps set by hand take the word away again.

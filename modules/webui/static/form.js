@@ -20,13 +20,13 @@ let busy = Promise.resolve(); // the last change on its way: Generate waits for 
 
 export const element = (name) => document.getElementById(byName.get(name).id);
 
-// Called with the names of the values that changed.
+// Called with the names of the values that changed, and whether the person or the server changed them.
 export function onForm(listener) {
   listeners.add(listener);
 }
 
-function tell(names) {
-  if (names.length) for (const listener of listeners) listener(names);
+function tell(names, byHand) {
+  if (names.length) for (const listener of listeners) listener(names, byHand);
 }
 
 // What a control shows; undefined while its fold was never opened.
@@ -59,7 +59,7 @@ export function look() {
     values[row.name] = value;
     changed.push(row.name);
   }
-  tell(changed);
+  tell(changed, true);
   return changed.length > 0;
 }
 
@@ -121,7 +121,7 @@ export async function apply(note) {
   const event = await answer;
   const changed = (event.values && event.values.values) || {};
   Object.assign(values, changed);
-  tell(Object.keys(changed));
+  tell(Object.keys(changed), false);
   outlook(event.values);
   return event;
 }
