@@ -30,7 +30,7 @@ from modules.engine.noise import ImageNoise
 from modules.engine.prediction import Prediction
 from modules.engine.residency import Loaded
 from modules.engine.samplers import SAMPLERS
-from modules.engine.schedules import part_walked, sigmas_for
+from modules.engine.schedules import part_walked, sigmas_for, stretched
 from modules.engine.telling import Job, Teller, tell_failed_extension
 from modules.engine.workshop import Workshop
 from modules.extend.hooks import Hooks
@@ -157,7 +157,8 @@ class _Maker:
         """One pass: from noise, or from the latents of the pass before, to latents [1 c h w]."""
         one, model = self.plan.passes[number], loaded.model
         prediction = Prediction.of(model.diffusion)
-        full = sigmas_for(one.sampler, one.schedule, one.steps, prediction.times)
+        steps = one.steps if before is None else stretched(one.steps, one.denoise_strength)
+        full = sigmas_for(one.sampler, one.schedule, steps, prediction.times)  # of which the walk may be the end
         span = min(sigma for sigma in full if sigma > 0), max(full)
         noise = ImageNoise([seed], latent_shape(loaded, one.canvas), self.request.noise, model.device, span)
         x, sigmas = start(one, prediction, noise, before)

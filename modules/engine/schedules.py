@@ -49,6 +49,12 @@ def sigmas_for(sampler: str, schedule: str, steps: int, times: Times) -> list[fl
     return [*sigmas[:-2], sigmas[-1]]
 
 
+def stretched(steps: int, denoise_strength: float) -> int:
+    """Of how many steps the whole schedule is whose last ``steps`` begin at a strength (0-1), as hires walks it."""
+    strength = min(denoise_strength, 0.999)
+    return max(int(steps / strength), steps) if strength > 0 else steps
+
+
 def part_walked(
     sampler: str, schedule: str, steps: int, denoise_strength: float, times: Times, exact: bool = False
 ) -> list[float]:
@@ -61,7 +67,7 @@ def part_walked(
     if strength <= 0:
         return [0.0]
     if exact:
-        full = sigmas_for(sampler, schedule, max(int(steps / strength), steps), times)
+        full = sigmas_for(sampler, schedule, stretched(steps, denoise_strength), times)
         return full[-(steps + 1) :]
     full = sigmas_for(sampler, schedule, steps, times)
     walked = int(strength * (len(full) - 1)) + 1

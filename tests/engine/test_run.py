@@ -9,7 +9,7 @@ import pytest
 
 from modules.core.errors import Cancelled, NotFinite
 from modules.core.geometry import Size
-from modules.core.sampling import SAMPLERS
+from modules.core.sampling import SAMPLERS, SCHEDULES
 from modules.engine.run import fulfil, run
 from modules.engine.workshop import Workshop
 from modules.extend.api import Extension, hook
@@ -87,6 +87,17 @@ def test_every_sampler_makes_a_picture_in_both_passes(bench, sampler, steps):
     assert job.images()[0].std() > 0
     assert not job.of("warned")
     assert job.of("step")[-1].progress == pytest.approx(1.0, abs=0.05)  # an adaptive walk knows its end afterwards
+
+
+@pytest.mark.parametrize("schedule", [row.name for row in SCHEDULES])
+def test_every_schedule_carries_a_brownian_path_through_both_passes(bench, schedule):
+    """Schedules whose last sigma depends on the number of steps end lower where hires stretches them."""
+    job = made(
+        bench, sampling={"sampler": "DPM++ SDE", "schedule": schedule, "steps": 5, "cfg_scale": 1.5},
+        hires={"scale": 1.25, "denoise_strength": 0.5},
+    )  # fmt: skip
+    assert job.images()[0].shape == (80, 80, 3)
+    assert job.images()[0].std() > 0
 
 
 def test_hires_without_denoising_only_enlarges(bench):
