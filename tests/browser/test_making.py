@@ -46,6 +46,7 @@ def test_control_enter_makes_a_picture(page):
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
     expect(page.get_by_alt_text("by the keyboard")).to_be_visible()
     assert page.get_by_label("Prompt", exact=True).input_value() == "by the keyboard"
+    expect(page.get_by_role("button", name=re.compile("^Generate · about"))).to_be_visible()  # learnt from this job
 
 
 def test_a_reload_in_the_middle_finds_the_job_running_and_the_form_as_it_was(page):

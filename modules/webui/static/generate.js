@@ -2,7 +2,7 @@
 import { post } from "./api.js";
 import { boot, estimate, say } from "./boot.js";
 import { announce, h } from "./dom.js";
-import { controls, element, generate, isOld, onForm, onOutlook } from "./form.js";
+import { controls, element, generate, isOld, onForm, onOutlook, saveSoon } from "./form.js";
 import { on } from "./live.js";
 import { pageIsOld, sentence } from "./messages.js";
 import { notice } from "./notices.js";
@@ -22,6 +22,7 @@ export function start() {
   onOutlook(({ estimate_s }) => {
     button.textContent = estimate_s ? say("generate.about", { time: estimate(estimate_s) }) : say("generate.label");
   });
+  on("finished", saveSoon); // every finished job teaches what the next one takes
   onForm((names) => names.includes(bad) && clearErrors());
   on("form", (event) => event.workspace === boot.workspace && event.accepted && accepted(event.accepted));
   onChange((state) => {
