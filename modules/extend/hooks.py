@@ -12,7 +12,14 @@ from modules.core.errors import Cancelled, ExtensionFailed
 from modules.extend.api import Extension
 
 _spec = pluggy.HookspecMarker("atelier")
+CAUSE_CHARACTERS = 1_000
 FAILED = object()  # what a guarded call answers when its extension raised
+
+
+def in_words(problem: BaseException) -> str:
+    """What a guest raised, as text that can be stored and sent: bounded, without halves of surrogate pairs."""
+    text = "".join(traceback.format_exception_only(problem)).strip()
+    return text[:CAUSE_CHARACTERS].encode("utf-8", "backslashreplace").decode()
 
 
 def _anything(value: Any) -> bool:
@@ -194,15 +201,15 @@ class Hooks:
         except (Cancelled, KeyboardInterrupt):
             raise
         except BaseException as problem:  # a guest's sys.exit must not end the program
-            self._leave_out(implementation, point, "".join(traceback.format_exception_only(problem)).strip())
+            self._leave_out(implementation, point, in_words(problem))
             return FAILED
 
     def _undo(self, implementation: pluggy.HookImpl, undo: Callable[[], Any]) -> None:
         try:
             undo()
         except BaseException as problem:  # the pictures are made, whatever a guest does now
-            cause = "".join(traceback.format_exception_only(problem)).strip()
-            self._failed(ExtensionFailed(implementation.plugin_name, "patch_model", f"undoing it: {cause}"))
+            cause = f"undoing it: {in_words(problem)}"
+            self._failed(ExtensionFailed(implementation.plugin_name, "patch_model", cause))
 
     def _leave_out(self, implementation: pluggy.HookImpl, point: str, cause: str) -> None:
         self._manager.unregister(implementation.plugin)

@@ -4,7 +4,6 @@ import importlib.util
 import re
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from modules.core import limits
 from modules.core.errors import BadValue, ExtensionFailed, NotFound
 from modules.extend.api import Control, Extension, about, controls, make
-from modules.extend.hooks import NAMES, Hooks, check_hooks
+from modules.extend.hooks import NAMES, Hooks, check_hooks, in_words
 
 BUILTIN = "builtin-"
 SAFE_MODE = "it is left out in safe mode"
@@ -186,7 +185,7 @@ def _import(row: Found) -> Found:
     except ModuleNotFoundError as problem:
         return replace(row, problem=f"it needs the package {problem.name!r}, which is not installed")
     except BaseException as problem:  # a guest's import must not end the program
-        return replace(row, problem="".join(traceback.format_exception_only(problem)).strip())
+        return replace(row, problem=in_words(problem))
     return replace(row, kind=kind)
 
 

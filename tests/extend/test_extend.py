@@ -118,6 +118,22 @@ def test_a_failing_extension_is_left_out_and_its_half_edit_undone(problem):
     assert len(failures) == 1
 
 
+def test_what_is_raised_can_be_stored_and_sent_whatever_it_says():
+    """File names that are no UTF-8 come with halves of surrogate pairs, which neither JSON nor msgpack takes."""
+
+    @dataclass(frozen=True)
+    class Bad(Extension):
+        @hook
+        def edit_image(self, image):
+            raise FileNotFoundError("caf\udce9.png " * 10_000)
+
+    failures = []
+    Hooks([("bad", Bad())], failures.append).edit_image(1)
+    message = failures[0].message
+    assert "caf" in message
+    assert len(message.encode("utf-8")) < 10_000
+
+
 def test_an_edit_in_place_is_undone_too():
     numpy = pytest.importorskip("numpy")
 
