@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from modules.engine.samplers import SAMPLERS
 from modules.engine.schedules import part_walked, sigmas_for, stretched
 from modules.engine.telling import Job, Teller, tell_failed_extension
 from modules.engine.workshop import Workshop
-from modules.extend.hooks import Hooks
+from modules.extend.hooks import Hooks, in_words
 from modules.families.base import SAFE, Numerics
 from modules.planning.canvas import crop
 from modules.planning.compile import compile
@@ -196,9 +197,9 @@ class _Maker:
             keep_uncond=facts.needs_uncond,
             after=self.hooks.after_guidance if self.hooks.has("after_guidance") else None,
         )
-        if not self.hooks.has("wrap_denoiser"):
-            return plain
-        return _guarded(plain, self.hooks.wrap_denoiser, self._wrapper_failed)
+        for name, wrap in self.hooks.wrappers():
+            plain = _guarded(plain, wrap, partial(self._wrapper_failed, name))
+        return plain
 
     def _decode(self, loaded: Loaded, latents: Tensor, one: Pass) -> Tensor:
         """Pixels [3 H W]; where the decoder's numbers come out empty they are computed once more in 32 bit."""
@@ -216,9 +217,8 @@ class _Maker:
             raise _not_finite()
         return pixels
 
-    def _wrapper_failed(self, cause: str) -> None:
-        names = ", ".join(sorted(self.request.extensions)) or "an extension"
-        tell_failed_extension(self.job, ExtensionFailed(names, "wrap_denoiser", cause))
+    def _wrapper_failed(self, name: str, cause: str) -> None:
+        tell_failed_extension(self.job, ExtensionFailed(name, "wrap_denoiser", cause))
 
 
 def start(one: Pass, prediction: Prediction, noise: ImageNoise, before: Tensor | None) -> tuple[Tensor, list[float]]:
@@ -253,7 +253,7 @@ def _check_finite(call: Call) -> None:
 
 
 def _guarded(plain: Denoiser, wrap: Callable[[Denoiser], Denoiser], failed: Callable[[str], None]) -> Denoiser:
-    """The wrapped denoiser until what extensions put around it fails; from then on the plain one."""
+    """The wrapped denoiser until what an extension put around it fails; from then on the plain one."""
     own: list[BaseException] = []
 
     def known(x: Tensor, sigma: float) -> Denoised:
@@ -274,10 +274,10 @@ def _guarded(plain: Denoiser, wrap: Callable[[Denoiser], Denoiser], failed: Call
                 if isinstance(answer, Denoised) and answer.x0.shape == x.shape:
                     return answer
                 cause = "what it returned is no Denoised of the picture's shape"
-            except Exception as problem:
-                if problem in own or isinstance(problem, Cancelled | WorkbenchError):
+            except BaseException as problem:  # a guest's sys.exit must not end the engine
+                if problem in own or isinstance(problem, Cancelled | WorkbenchError | KeyboardInterrupt):
                     raise
-                cause = f"{type(problem).__name__}: {problem}"
+                cause = in_words(problem)
             works = False
             failed(cause)
         return plain(x, sigma)

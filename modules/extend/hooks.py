@@ -127,13 +127,7 @@ class Hooks:
         One whose answer is not accepted fails as if it had raised: what extensions return is not taken on trust.
         """
         for implementation in self._implementations(point):
-            changed = self._guarded(implementation, point, {name: value})
-            if changed is None or changed is FAILED:
-                continue
-            if accepts(changed):
-                value = changed
-            else:
-                self._leave_out(implementation, point, f"it returned a {type(changed).__name__} that cannot be used")
+            value = self._passed(implementation, point, name, value, accepts)
         return value
 
     def collect(self, point: str, **arguments: Any) -> list[tuple[str, Any]]:
@@ -162,8 +156,18 @@ class Hooks:
         same = type(conditioning)
         return self.pass_through("edit_conditioning", "conditioning", conditioning, lambda made: isinstance(made, same))
 
-    def wrap_denoiser(self, denoiser: Any) -> Any:
-        return self.pass_through("wrap_denoiser", "denoiser", denoiser, callable)
+    def wrappers(self) -> list[tuple[str, Callable[[Any], Any]]]:
+        """(name, function from denoiser to denoiser) of each extension that wraps it, the innermost first.
+
+        Apart, because what an extension wraps fails later, in the walk, and only its own name should be told then.
+        """
+        return [
+            (
+                one.plugin_name,
+                lambda denoiser, one=one: self._passed(one, "wrap_denoiser", "denoiser", denoiser, callable),
+            )
+            for one in self._implementations("wrap_denoiser")
+        ]
 
     def after_guidance(self, guided: Any) -> None:
         """One that fails leaves no half-made edit behind: ``guided.denoised`` goes back to what it was before it."""
@@ -194,6 +198,17 @@ class Hooks:
                 answer = FAILED
             if answer is FAILED:
                 setattr(thing, field, kept)
+
+    def _passed(
+        self, implementation: pluggy.HookImpl, point: str, name: str, value: Any, accepts: Callable[[Any], bool]
+    ) -> Any:
+        changed = self._guarded(implementation, point, {name: value})
+        if changed is None or changed is FAILED:
+            return value
+        if accepts(changed):
+            return changed
+        self._leave_out(implementation, point, f"it returned a {type(changed).__name__} that cannot be used")
+        return value
 
     def _guarded(self, implementation: pluggy.HookImpl, point: str, arguments: dict[str, Any]) -> Any:
         try:

@@ -1,5 +1,6 @@
 """From a plan to pictures: equal by seed and alone or together, cancelled inside a call, told step by step."""
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -374,6 +375,41 @@ def test_a_patch_that_cannot_be_undone_costs_no_job_and_no_other_undoing(bench):
     assert len(job.images()) == 1
     assert undone == ["first"]
     assert [(problem.name, problem.hook) for problem in failed] == [("Messy", "patch_model")]
+
+
+def test_of_two_wrappers_only_the_one_that_fails_is_named_and_left_out(bench):
+    calls = []
+
+    @dataclass(frozen=True)
+    class Good(Extension):
+        """Counts."""
+
+        title = "Good"
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            def wrapped(x, sigma):
+                calls.append(sigma)
+                return denoiser(x, sigma)
+
+            return wrapped
+
+    @dataclass(frozen=True)
+    class Bad(Extension):
+        """Would end the program in its first call."""
+
+        title = "Bad"
+
+        @hook
+        def wrap_denoiser(self, denoiser):
+            return lambda x, sigma: sys.exit(3)
+
+    for order in ((Good(), Bad()), (Bad(), Good())):
+        calls.clear()
+        hooks, _ = hooked(*order)
+        job = with_hooks(bench, hooks)
+        assert [warning.facts["extension"] for warning in job.of("warned")] == ["Bad"]
+        assert len(calls) == len(job.of("step"))
 
 
 CARELESS = {
