@@ -1,6 +1,7 @@
 """Settings: one table of name, default and help; settings.toml < ATELIER_* environment < command line."""
 
 import argparse
+import errno
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from modules.core.errors import BadValue
+from modules.core.errors import BadValue, DiskFull, WorkbenchError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GENERATIONS = 5
@@ -135,23 +136,36 @@ def parser() -> argparse.ArgumentParser:
 def save(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """Write changed preferences to settings.toml, atomically, keeping five earlier generations and all comments.
 
-    Returns the new Settings; raises BadValue for an unknown name or a bad value, and then writes nothing.
+    Returns the new Settings; raises BadValue for an unknown name or a bad value, DiskFull, or WorkbenchError
+    "not_writable", and then nothing has changed.
     """
     import tomlkit  # only when something is saved: it costs start-up time
 
     merged = _checked({**{name: getattr(settings, name) for name in TABLE}, **changes})
     path = merged.file
-    _read(path)  # a file that was damaged meanwhile is set aside, and the newest readable one takes its place
-    text = path.read_text("utf-8") if path.exists() else ""
-    document = tomlkit.parse(text)
-    for name in changes:
-        value = getattr(merged, name)
-        document[name] = list(cast(tuple[str, ...], value)) if isinstance(value, tuple) else value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if text:
-        _keep_generation(path)
-    _write(path, document.as_string())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _read(path)  # a file that was damaged meanwhile is set aside, and the newest readable one takes its place
+        text = path.read_text("utf-8") if path.exists() else ""
+        document = tomlkit.parse(text)
+        for name in changes:
+            value = getattr(merged, name)
+            document[name] = list(cast(tuple[str, ...], value)) if isinstance(value, tuple) else value
+        if text:
+            _keep_generation(path)
+        _write(path, document.as_string())
+    except OSError as problem:
+        raise _unsaved(problem) from problem
     return merged
+
+
+def _unsaved(problem: OSError) -> WorkbenchError:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull("There is no room left to save the settings.", "Free some space, then change them again.")
+    return WorkbenchError(
+        f"The settings cannot be saved: {problem.strerror or type(problem).__name__}.",
+        "Check that the data folder can be written.", code="not_writable", status=500,
+    )  # fmt: skip
 
 
 def _write(path: Path, text: str) -> None:
