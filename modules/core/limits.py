@@ -20,7 +20,7 @@ EXTENSIONS_PER_REQUEST = 64
 
 # The queue.
 QUEUED_JOBS = 1_000
-QUEUED_JOBS_PER_CLIENT = 1_000  # one user by default; the gate lowers it when the program is shared
+QUEUED_JOBS_PER_CLIENT = 1_000  # one user by default, who may fill the queue
 ENDED_JOBS = 10_000  # ended jobs that are remembered; their pictures stay in the gallery
 STORED_EVENTS = 50_000
 EVENT_RING = 10_000
