@@ -108,7 +108,7 @@ def score(questions: list[Question], verdicts: list[judging.Verdict]) -> dict[st
         right = {"class": bool(first and first.thing == wanted.thing)}
         if first:
             right["colour"] = first.colour == wanted.colour
-            if wanted.spot:
+            if wanted.spot in ("left", "right"):
                 right["position"] = (first.x < 0.5) == (SPOT_CENTRES[wanted.spot][0] < 0.5)
         if scene.tint:
             right["ground"] = verdict.tint == scene.tint
@@ -146,6 +146,7 @@ def judge_itself(judge: judging.Judge, networks: Networks | None, size: int) -> 
     pixels, _, scenes = judging.lessons(9_000_000, 200, size)
     pictures = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     if networks is not None:
+        pictures, scenes = pictures[:64], scenes[:64]  # the decoder takes its time
         with torch.no_grad():
             parts = [networks.vae.decode(networks.vae.encode(p).latent_dist.mean).sample for p in pictures.split(16)]
         pictures = torch.cat(parts)

@@ -129,7 +129,7 @@ def _worn(pictures: Tensor, noise: torch.Generator) -> Tensor:
 
 
 def train_judge(
-    path: Path, size: int = 128, count: int = 5000, epochs: int = 4, report: Callable[[str], None] = print
+    path: Path, size: int = 128, count: int = 5000, epochs: int = 8, report: Callable[[str], None] = print
 ) -> Judge:
     """The judge from `path`, or a fresh one trained on `count` renders and saved there (minutes on a CPU)."""
     judge = Judge()

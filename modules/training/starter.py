@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels, a multiple of 64")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of the UNet's training, over all parts")
     parser.add_argument("--vae-steps", type=int, default=1400)
-    parser.add_argument("--text-steps", type=int, default=800)
+    parser.add_argument("--text-steps", type=int, default=500)
     parser.add_argument("--scenes", type=int, default=UNET_COUNT, help="pictures that the UNet is trained on")
     parser.add_argument("--workers", type=int, default=1, help="processes that train the UNet together, on a CPU")
     parser.add_argument("--batch", type=int, default=32)
