@@ -7,6 +7,11 @@ A signal c passes a norm unharmed beside two large constants: (c, K, -K) leaves 
 s is nearly constant; and silu(x) - silu(-x) = x takes it through the activation. Training then only learns detail.
 """
 
+# diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportPrivateImportUsage=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import math

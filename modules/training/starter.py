@@ -5,6 +5,11 @@ Progress is printed; states and sample sheets lie in the folder `.training`, the
 where `--checkpoint` and `--preview` say.
 """
 
+# diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportPrivateImportUsage=false
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import argparse
