@@ -15,7 +15,8 @@ from pathlib import Path
 
 TEXT = "a small red house in the snow at night, " * 75
 PLAIN = """() => { const box = document.createElement('textarea'); box.id = 'plain';
-  box.style.cssText = 'position:fixed;left:500px;top:100px;width:367px;height:106px;z-index:50;font:15px/22px sans-serif';
+  box.style.cssText = 'position:fixed;left:500px;top:100px;width:367px;height:106px;z-index:50;' +
+    'font:15px/22px sans-serif';
   document.body.append(box); }"""
 WATCH = """(selector) => { const box = document.querySelector(selector); window.times = [];
   box.addEventListener('keydown', () => { const from = performance.now();

@@ -1,4 +1,4 @@
-"""Makes the pictures of the first start's cards with the starter model: python -m tests.browser.cards
+"""Makes the pictures of the first start's cards with the starter model: python -m tests.browser.cards.
 
 Run it whenever the starter changes; the prompts and seeds are in modules/webui/words/first.toml.
 """

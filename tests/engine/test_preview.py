@@ -11,8 +11,8 @@ from modules.core import limits
 from modules.core.geometry import Box, Size
 from modules.engine import preview
 from modules.engine.preview import Previewer, by_line, decoder_file, fitted_line
-from modules.engine.run import run
 from modules.engine.preview_decoder import PreviewDecoder
+from modules.engine.run import run
 from tests.engine.bench import Bench, KeepingJob
 
 CANVAS, BOX = Size(width=104, height=64), Box(left=2, top=0, width=100, height=64)
