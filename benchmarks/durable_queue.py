@@ -19,11 +19,11 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path = [str(CHECKOUT), *[entry for entry in sys.path if Path(entry or ".").resolve() != CHECKOUT / "benchmarks"]]
 
-from modules.core.request import GenerationRequest  # noqa: E402
-from modules.jobs.bus import Bus  # noqa: E402
-from modules.jobs.journal import Journal  # noqa: E402
-from modules.jobs.ledger import Ledger  # noqa: E402
-from modules.jobs.queue import Queue  # noqa: E402
+from modules.core.request import GenerationRequest
+from modules.jobs.bus import Bus
+from modules.jobs.journal import Journal
+from modules.jobs.ledger import Ledger
+from modules.jobs.queue import Queue
 
 CLIENTS = 10
 SUBMITTER = """

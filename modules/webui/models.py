@@ -18,6 +18,9 @@ UNKNOWN = Defaults(
     size=Size(width=512, height=512), steps={"draft": 12, "good": 20, "best": 28}, cfg_scale=7.0, sampler="DPM++ 2M"
 )
 
+# A checkpoint that lists its vocabulary is one of ours: above 5 its colours go hard (docs/model-card.md).
+STARTER_CFG = 4.0
+
 
 class Models:
     """The library's checkpoints as the form sees them."""
@@ -48,7 +51,8 @@ class Models:
         family = next((family for family in FAMILIES if family.name == found.family), None)
         if family is None:
             return UNKNOWN
-        return replace(family.defaults, size=found.size) if found.size else family.defaults
+        made = replace(family.defaults, size=found.size) if found.size else family.defaults
+        return replace(made, cfg_scale=STARTER_CFG) if found.vocabulary else made
 
     def refuse(self, request: GenerationRequest) -> None:
         """Raise the first thing that stands in the way of this request, naming its field."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from modules.core.request import GenerationRequest
 from modules.core.settings import CHECKOUT, Settings
+from modules.prompt.vocabulary import unknown_words
 from modules.webui import forms
 from modules.webui.controls import Form
 from modules.webui.models import Models
@@ -28,7 +29,11 @@ def main():
     with tempfile.TemporaryDirectory() as data:
         studio = Studio.open(Settings(data_dir=data, engine="thread"))
         form, models = Form.build(), Models(studio)
+        vocabulary = models.vocabulary() or {}
         for row in rows:
+            if unknown_words(row["prompt"], vocabulary):
+                (folder / f"{row['name']}.webp").unlink(missing_ok=True)  # a picture of what it cannot draw misleads
+                continue
             values = {**forms.start(form, models.defaults(""), row["prompt"]), "seed": str(row["seed"])}
             picture = made(studio, forms.request_of(values, form))
             Image.open(picture).convert("RGB").save(folder / f"{row['name']}.webp", quality=88, method=6)

@@ -1,4 +1,7 @@
-"""Takes a picture of every state of the page, in both themes and three sizes: python -m tests.browser.screens FOLDER."""
+"""Takes a picture of every state of the page, in both themes and three sizes.
+
+python -m tests.browser.screens FOLDER
+"""
 
 import sys
 import tempfile
