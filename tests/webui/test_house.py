@@ -115,7 +115,8 @@ def test_the_cards_are_in_both_languages():
 def test_cards_of_the_visitors_language_come_first_and_strange_words_last():
     assert [card["language"] for card in cards("zh")] == ["zh"] * 4 + ["en"] * 2
     small = {"things": [{"en": ["house", "mushroom", "boat", "balloon"], "zh": ["房子"]}],
-             "words": ["red", "pink", "white", "yellow", "blue", "background", "meadow", "sea", "mountains"]}  # fmt: skip
+             "words": ["red", "pink", "white", "yellow", "blue", "background", "meadow", "sea",
+                       "mountains"]}  # fmt: skip
     assert [card["name"] for card in cards("en", small)][:4] == [
         "small-mushroom", "small-boat", "small-balloon", "small-house"
     ]  # fmt: skip
