@@ -42,3 +42,11 @@ def test_every_hook_is_documented_with_its_arguments():
 def test_every_event_is_documented(name):
     text = (DOCS / "events.md").read_text()
     assert f"| `{name}` |" in text
+
+
+def test_every_promise_about_faults_names_a_test_that_exists():
+    tests = DOCS.parent / "tests"
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "faults.md").read_text())
+    assert len(named) > 30
+    for file, name in named:
+        assert re.search(rf"^def {name}\(", (tests / file).read_text(), re.MULTILINE), f"{file} has no {name}"
