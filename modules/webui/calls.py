@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 WORKSPACE_CHARACTERS = 64
 CLIENT = "page"
 
+FOLLOWERS = {  # what a choice brings along
+    "shape": ("width", "height"),
+    "quality": ("steps", "hires", "sampler", "schedule"),
+}
+
 
 class Calls:
     """The answers of one build of the page.
@@ -53,7 +58,9 @@ class Calls:
     def apply(self, workspace: str, note: str, *given: Any) -> list[dict[str, Any]]:
         """Change the form as the note says; returns one update a control.
 
-        The note's ``set`` holds values by name, ``reset`` a fold's name, ``picture`` a picture's id whose settings are
+        The note's ``set`` holds values by name, ``follow`` names of values that bring others (a shape its size); these
+        others are told even if the form seems to hold them, since an earlier answer may still be on its way there.
+        ``reset`` a fold's name, ``picture`` a picture's id whose settings are
         taken (``only`` names some of them), and ``generate`` asks to queue the result at once.
         """
         before = self._named(given)
@@ -63,7 +70,8 @@ class Calls:
         except WorkbenchError as problem:
             self._answer(workspace, note, {}, problem)
             return [_update() for _ in given]
-        changed = {name: value for name, value in after.items() if before.get(name) != value}
+        told = {name for leader in wish.get("follow") or () for name in FOLLOWERS.get(leader, ())}
+        changed = {name: value for name, value in after.items() if name in told or before.get(name) != value}
         self._keep(workspace, note, after)
         if wish.get("generate"):
             self._submit(workspace, note, after, priority=0, told={"values": changed})
@@ -91,6 +99,7 @@ class Calls:
     def _changed(self, before: forms.Values, wish: Mapping[str, Any]) -> forms.Values:
         old = self._models.defaults(before["checkpoint"])
         patch = dict(wish.get("set") or {})
+        patch |= {leader: before[leader] for leader in wish.get("follow") or () if leader in FOLLOWERS}
         if wish.get("picture"):
             patch = {**self._settings_of(wish["picture"], wish.get("only")), **patch}
         new = self._models.defaults(patch.get("checkpoint", before["checkpoint"]))

@@ -29,7 +29,7 @@ def launch(playwright):
     return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     """The browser: ATELIER_CHROMIUM, the system's, or playwright's own; the tests are skipped where there is none."""
     with sync_api.sync_playwright() as playwright:
@@ -41,7 +41,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def program(tmp_path_factory):
     with running(tmp_path_factory.mktemp("atelier")) as program:
         yield program

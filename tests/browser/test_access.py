@@ -11,7 +11,7 @@ from tests.browser.test_making import generate, use_slow, write
 SERIOUS = ("serious", "critical")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def axe():
     package = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
     return (files(package) / "axe.min.js").read_text("utf-8")

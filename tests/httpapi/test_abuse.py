@@ -17,7 +17,7 @@ from modules.httpapi.sdrequest import Payload, translate
 from modules.library.blobs import Blobs
 from tests.httpapi.asgi import ask, post
 
-LEAKS = re.compile(r"/home/|/root/|/tmp/|/work/|C:\\\\|site-packages|Traceback|File \"")
+LEAKS = re.compile(r"/home/|/root/|/tmp/|C:\\\\|site-packages|Traceback|File \"")
 BODIES = (
     "/api/v1/jobs", "/api/v1/jobs/x/move", "/api/v1/queue/pause", "/api/v1/images/trash", "/api/v1/images/restore",
     "/api/v1/images/purge", "/api/v1/images/seen", "/api/v1/extensions/x", "/api/v1/tokens", "/api/v1/check",

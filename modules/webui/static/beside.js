@@ -68,25 +68,26 @@ function draw(names, byHand = false) {
 // A shape brings its size and a quality its steps; sizes and steps set by hand take the word away again.
 function follow(changed) {
   const own = (names) => names.some((name) => changed.has(name));
-  const set = {};
-  if (own(["shape"]) && values.shape && !own(["width", "height"])) set.shape = values.shape;
-  if (own(["quality"]) && values.quality && !own(["steps", "sampler", "hires"])) set.quality = values.quality;
+  const follow = [];
+  if (own(["shape"]) && values.shape && !own(["width", "height"])) follow.push("shape");
+  if (own(["quality"]) && values.quality && !own(["steps", "sampler", "hires"])) follow.push("quality");
   const byHand = ["width", "height", "steps", "sampler", "schedule", "hires", "hires_scale", "hires_denoise"];
-  if (Object.keys(set).length || (own(byHand) && !own(["shape", "quality"]))) settle(set);
+  if (follow.length || (own(byHand) && !own(["shape", "quality"]))) settle(follow);
 }
 
 let settling = null;
-let wanted = {};
+const wanted = new Set();
 
-function settle(set) {
-  Object.assign(wanted, set);
+// The server follows what the form holds when the press leaves, not when it was wished: a person may be faster.
+function settle(follow) {
+  for (const name of follow) wanted.add(name);
   clearTimeout(settling);
   settling = setTimeout(
     () => {
-      apply({ set: wanted });
-      wanted = {};
+      apply({ follow: [...wanted] });
+      wanted.clear();
     },
-    Object.keys(set).length ? 0 : 300,
+    follow.length ? 0 : 300,
   );
 }
 

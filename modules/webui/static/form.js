@@ -113,12 +113,17 @@ function outlook(said) {
   if (said && "problems" in said) for (const listener of outlookListeners) listener(said);
 }
 
-// Change the form through the server: {set: {name: value}}, {reset: fold}, {picture: id, only: [...]}, {generate: true}.
-export async function apply(note) {
+// Change the form through the server, one change after the other: {set: {name: value}}, {follow: [name]},
+// {reset: fold}, {picture: id, only: [...]}, {generate: true}.
+export function apply(note) {
+  const turn = busy.then(() => applyNow(note));
+  busy = turn.catch(() => null);
+  return turn;
+}
+
+async function applyNow(note) {
   look();
-  const answer = press("apply", note);
-  busy = answer.catch(() => null);
-  const event = await answer;
+  const event = await press("apply", note);
   const changed = (event.values && event.values.values) || {};
   Object.assign(values, changed);
   tell(Object.keys(changed), false);

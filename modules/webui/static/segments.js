@@ -8,7 +8,7 @@ export function start(column) {
     const options = [...row.querySelectorAll("input")];
     const next = options[(options.indexOf(event.target) + step + options.length) % options.length];
     next.click();
-    requestAnimationFrame(() => next.focus());
+    next.focus(); // at once: the next key may come before the next frame
   });
   new MutationObserver(tidy).observe(column, { attributes: true, attributeFilter: ["aria-checked"], subtree: true });
   tidy();
