@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +18,7 @@ from modules.httpapi.sdrequest import Payload, translate
 from modules.library.blobs import Blobs
 from tests.httpapi.asgi import ask, post
 
-LEAKS = re.compile(r"/home/|/root/|/tmp/|C:\\\\|site-packages|Traceback|File \"")
+LEAKS = re.compile(re.escape(str(Path.home())) + r"|/home/|/tmp/|C:\\\\|site-packages|Traceback|File \"")
 BODIES = (
     "/api/v1/jobs", "/api/v1/jobs/x/move", "/api/v1/queue/pause", "/api/v1/images/trash", "/api/v1/images/restore",
     "/api/v1/images/purge", "/api/v1/images/seen", "/api/v1/extensions/x", "/api/v1/tokens", "/api/v1/check",
