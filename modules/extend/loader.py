@@ -83,13 +83,23 @@ class Registry:
 
     def set_enabled(self, name: str, enabled: bool) -> Found:
         """Switch one on or off; takes effect with the next job and the next build of the page."""
+        self._switch({self.get(name).name: enabled})
+        return self.get(name)
+
+    def set_off(self, names: Iterable[str]) -> None:
+        """Exactly these are switched off from now on, all at once: listeners never see half of the change."""
+        off = set(names)
+        changes = {name: name not in off for name, row in self._found.items() if row.enabled == (name in off)}
+        if changes:
+            self._switch(changes)
+
+    def _switch(self, changes: Mapping[str, bool]) -> None:
         with self._lock:
-            row = replace(self.get(name), enabled=enabled)
-            self._found[name] = row
-            self._failures.pop(name, None)
+            for name, enabled in changes.items():
+                self._found[name] = replace(self._found[name], enabled=enabled)
+                self._failures.pop(name, None)
             self.generation += 1
         self._tell()
-        return row
 
     def names_off(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, row in self._found.items() if not row.enabled))

@@ -20,10 +20,3 @@ def announce(registry: Registry, failed: Callable[[ExtensionFailed], None]) -> R
     made = gather(registry, failed)
     set_guests(made.families)
     return made
-
-
-def switch(registry: Registry, off: tuple[str, ...]) -> None:
-    """Make exactly these extensions be switched off."""
-    for found in registry.all():
-        if found.enabled == (found.name in off):
-            registry.set_enabled(found.name, found.name not in off)

@@ -8,7 +8,7 @@ from modules.core.errors import ExtensionFailed
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.jobs.engine import Task
-from modules.jobs.extensions import announce, extensions, switch
+from modules.jobs.extensions import announce, extensions
 from modules.jobs.worker import WorkerJob
 from modules.library.checkpoints import Catalogue
 from modules.planning.compile import compile
@@ -58,7 +58,7 @@ class EngineMaker:
     def _prefer(self, changes: dict[str, Any]) -> None:
         settings = replace(self._workshop.settings, **plain(changes))
         self._workshop.settings = self._catalogue.settings = settings
-        switch(self._extensions, settings.extensions_off)
+        self._extensions.set_off(settings.extensions_off)
 
 
 def _log(failure: ExtensionFailed) -> None:

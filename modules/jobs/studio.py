@@ -15,7 +15,7 @@ from modules.jobs.bus import Bus
 from modules.jobs.collect import Collector
 from modules.jobs.conductor import Conductor
 from modules.jobs.estimates import Estimates
-from modules.jobs.extensions import announce, extensions, switch
+from modules.jobs.extensions import announce, extensions
 from modules.jobs.job import Job
 from modules.jobs.journal import Journal
 from modules.jobs.ledger import Ledger
@@ -84,7 +84,7 @@ class Studio:
             self._settings = settings_file.save(self._settings, changes)
             self.outputs.settings = self._settings
             self.checkpoints.settings = self._settings
-            switch(self.extensions, self._settings.extensions_off)
+            self.extensions.set_off(self._settings.extensions_off)
         return self._settings
 
     def extension_failed(self, failure: ExtensionFailed) -> None:
