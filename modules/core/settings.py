@@ -15,6 +15,7 @@ from modules.core.errors import BadValue, DiskFull, WorkbenchError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GENERATIONS = 5
+OFF_AT_FIRST = ("apg", "dynamic-thresholding", "freeu", "ngms", "pag", "sag", "skip-early-cfg")  # for those who look
 
 
 def option(
@@ -61,7 +62,9 @@ class Settings:
         choices=("auto", "safe", "bf16", "fp16"),
         group="models",
     )
-    extensions_off: tuple[str, ...] = option((), "extensions that are switched off", group="extensions", live=True)
+    extensions_off: tuple[str, ...] = option(
+        OFF_AT_FIRST, "extensions that are switched off", group="extensions", live=True
+    )
 
     @property
     def data(self) -> Path:

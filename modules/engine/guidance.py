@@ -26,11 +26,32 @@ Negative = Callable[[float], Cond]
 
 
 @dataclass
+class Upcoming:
+    """What one call of the denoiser is about to do, for hooks to edit: set ``scale``.
+
+    A scale of 1 leaves the unconditional half out, which is half of the work; where the sampler needs that half
+    (``keep_uncond``) it is computed all the same. ``share`` is the part of the walk done before this call, 0-1,
+    None where an adaptive sampler does not know.
+    """
+
+    sigma: float
+    call: int
+    share: float | None
+    scale: float
+
+
+def _nothing_to_call(*_: object, **__: object) -> Tensor:
+    raise RuntimeError("this prediction was not made by a network that could be asked again")
+
+
+@dataclass
 class Guided:
     """One guided prediction on its way to the sampler, for hooks to edit: set ``denoised``.
 
     All are x0 predictions [b c h w] except ``x``, the noisy input. ``uncond`` is None where it was not computed;
-    ``cond`` is the weighted mean of the AND parts.
+    ``cond`` is the weighted mean of the AND parts. ``scale`` is the CFG scale of this call, ``call`` its number in the
+    walk from 0. ``again()`` calls the network once more, say under a changed network or for another noisy input:
+    ``again(x, uncond=True)`` returns the x0 prediction of that half (the prompt's without ``uncond``).
     """
 
     x: Tensor
@@ -38,6 +59,9 @@ class Guided:
     cond: Tensor
     uncond: Tensor | None
     denoised: Tensor
+    scale: float = 1.0
+    call: int = 0
+    again: Callable[..., Tensor] = _nothing_to_call
 
     def as_eps(self, x0: Tensor) -> Tensor:
         """The noise that this x0 says is in x."""
@@ -66,31 +90,56 @@ def guide(
     *,
     keep_uncond: bool = False,
     one_by_one: bool = True,
+    before: Callable[[Upcoming], None] | None = None,
     after: Callable[[Guided], None] | None = None,
+    calls: int | None = None,
 ) -> Denoiser:
     """``uncond + scale * sum of w_i (cond_i - uncond)`` as a denoiser (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
 
     The unconditional half is skipped where it weighs nothing (scale 1 with weights that sum to 1) unless
     ``keep_uncond``. Conditionings of equal shapes share one network call, others have their own. ``one_by_one`` calls
     the network for one picture at a time, so that a picture in a batch equals the same picture alone, bit for bit.
-    ``after`` may edit each result.
+    ``before`` may edit the scale of each call, of which there will be ``calls`` (None: unknown), ``after`` each result.
     """
+    count = 0
 
     def denoiser(x: Tensor, sigma: float) -> Denoised:
+        nonlocal count
+        upcoming = Upcoming(sigma, count, count / calls if calls else None, scale)
+        count += 1
+        if before is not None:
+            before(upcoming)
+        now = upcoming.scale
         parts, empty = positive(sigma), negative(sigma)
         total = sum(part.weight for part in parts)
-        wants_uncond = keep_uncond or scale * total != 1.0
+        wants_uncond = keep_uncond or now * total != 1.0
         conds = [part.cond for part in parts] + ([empty] if wants_uncond else [])
         predicted = predict_each(predict, x, sigma, conds, one_by_one)
         uncond = predicted.pop() if wants_uncond else None
-        summed = torch.stack([p * part.weight for p, part in zip(predicted, parts, strict=True)]).sum(0)
-        cond = summed / total if total not in (0.0, 1.0) else summed
-        guided = Guided(x, sigma, cond, uncond, _combine(summed, total, uncond, scale))
+        summed = _summed(predicted, parts)
+        denoised = _combine(summed, total, uncond, now)
+
+        def again(other: Tensor | None = None, *, uncond: bool = False) -> Tensor:
+            asked = [Weighted(empty)] if uncond else parts
+            answers = predict_each(
+                predict, x if other is None else other, sigma, [part.cond for part in asked], one_by_one
+            )
+            return _mean(_summed(answers, asked), sum(part.weight for part in asked))
+
+        guided = Guided(x, sigma, _mean(summed, total), uncond, denoised, now, upcoming.call, again)
         if after is not None:
             after(guided)
         return Denoised(guided.denoised, guided.cond, guided.uncond)
 
     return denoiser
+
+
+def _summed(predicted: Sequence[Tensor], parts: Sequence[Weighted]) -> Tensor:
+    return torch.stack([p * part.weight for p, part in zip(predicted, parts, strict=True)]).sum(0)
+
+
+def _mean(summed: Tensor, total: float) -> Tensor:
+    return summed / total if total not in (0.0, 1.0) else summed
 
 
 def _combine(summed: Tensor, total: float, uncond: Tensor | None, scale: float) -> Tensor:

@@ -195,6 +195,8 @@ class _Maker:
             negative,
             one.cfg_scale / facts.cfg_divisor,
             keep_uncond=facts.needs_uncond,
+            calls=SAMPLERS[one.sampler].calls(sigmas),
+            before=self.hooks.before_guidance if self.hooks.has("before_guidance") else None,
             after=self.hooks.after_guidance if self.hooks.has("after_guidance") else None,
         )
         for name, wrap in self.hooks.wrappers():

@@ -64,6 +64,11 @@ class Extension:
     words: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     resumable: ClassVar[bool] = True
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Where an extension keeps what it must remember during one job; each job starts with an empty one."""
+        return vars(self).setdefault("_notes", {})
+
 
 def slider(
     default: float, *, low: float, high: float, step: float | None = None, label: str = "", help: str = ""

@@ -1,6 +1,7 @@
 """The complete list of extension points, and the guard through which each of them is called."""
 
 import inspect
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,6 +47,10 @@ class Points:
     @_spec
     def wrap_denoiser(self, denoiser: Any) -> Any:
         """Return a denoiser around this one: ``(x, sigma) -> Denoised``."""
+
+    @_spec
+    def before_guidance(self, upcoming: Any) -> None:
+        """Edit ``upcoming.scale`` before every call (1 skips the unconditional half); it has sigma, call and share."""
 
     @_spec
     def after_guidance(self, guided: Any) -> None:
@@ -169,6 +174,17 @@ class Hooks:
             for one in self._implementations("wrap_denoiser")
         ]
 
+    def before_guidance(self, upcoming: Any) -> None:
+        """One that fails, or leaves no finite number, leaves ``upcoming.scale`` as it was before it."""
+        for implementation in self._implementations("before_guidance"):
+            kept = upcoming.scale
+            answer = self._guarded(implementation, "before_guidance", {"upcoming": upcoming})
+            if answer is not FAILED and not _is_finite(upcoming.scale):
+                self._leave_out(implementation, "before_guidance", "it left no finite number in upcoming.scale")
+                answer = FAILED
+            if answer is FAILED:
+                upcoming.scale = kept
+
     def after_guidance(self, guided: Any) -> None:
         """One that fails leaves no half-made edit behind: ``guided.denoised`` goes back to what it was before it."""
         self._edit("after_guidance", "guided", guided, "denoised")
@@ -241,6 +257,10 @@ class _Patches:
     def callback(self, undo: Callable[..., Any], *arguments: Any, **named: Any) -> None:
         """Call ``undo`` with these arguments when the job is over; the last one first."""
         self._patches.callback(self._run, partial(undo, *arguments, **named))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _shape(value: Any) -> Any:
