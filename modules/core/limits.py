@@ -16,6 +16,13 @@ SIDE = (64, 4096)  # pixels
 PIXELS = 16_800_000  # one picture's width * height, after hires
 PICTURES = (1, 64)  # pictures of one job
 SEED = (0, 2**32 - 1)
+SIGMA = 1_000_000.0
+CHURN = 100.0
+RHO = 100.0
+MASK_BLUR = 64  # pixels
+MASK_PADDING = 256  # pixels
+FRAME_REACH = 16_384  # pixels, in every direction from a picture's corner
+STYLES = 64
 EXTENSIONS_PER_REQUEST = 64
 
 # The queue.

@@ -4,11 +4,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, JsonValue, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 
 from modules.core import limits
 from modules.core.errors import BadValue
-from modules.core.geometry import Size
+from modules.core.geometry import Box, Size
 from modules.core.part import Part
 from modules.core.sampling import find_sampler, find_schedule
 
@@ -19,16 +19,42 @@ Prompt = Annotated[str, Field(max_length=limits.PROMPT_CHARACTERS)]
 Name = Annotated[str, Field(max_length=1_000)]
 Steps = Annotated[int, Field(ge=limits.STEPS[0], le=limits.STEPS[1])]
 Scale = Annotated[float, Field(ge=limits.CFG_SCALE[0], le=limits.CFG_SCALE[1])]
+Seed = Annotated[int, Field(ge=limits.SEED[0], le=limits.SEED[1])]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Sigma = Annotated[float, Field(ge=0.0, le=limits.SIGMA)]
 
 
 class Sampling(Part):
-    """How the walk from noise to picture is made."""
+    """How the walk from noise to picture is made; None is the sampler's or the schedule's own."""
 
     sampler: Name = "DPM++ 2M"
     schedule: Name = "Automatic"
     steps: Steps = 20
     cfg_scale: Scale = 7.0
-    eta: Annotated[float, Field(ge=0.0, le=1.0)] | None = None  # None: the sampler's own
+    eta: Share | None = None
+    # Noise that a sampler adds on its way: as much as s_churn of the step, between s_tmin and s_tmax, times s_noise.
+    s_churn: Annotated[float, Field(ge=0.0, le=limits.CHURN)] | None = None
+    s_tmin: Sigma | None = None
+    s_tmax: Sigma | None = None
+    s_noise: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+    # The schedule's ends and bend.
+    sigma_min: Sigma | None = None
+    sigma_max: Sigma | None = None
+    rho: Annotated[float, Field(gt=0.0, le=limits.RHO)] | None = None
+    beta_alpha: Annotated[float, Field(gt=0.0, le=10.0)] = 0.6
+    beta_beta: Annotated[float, Field(gt=0.0, le=10.0)] = 0.6
+    discard_penultimate: bool | None = None
+    zero_terminal_snr: bool = False  # the noise at the last time is all there is (arXiv:2305.08891, section 3.1)
+    sgm_noise_multiplier: bool = False  # start where the network's own x has variance 1
+    unipc_order: Annotated[int, Field(ge=1, le=50)] | None = None
+    unipc_variant: Literal["bh1", "bh2"] = "bh1"
+    unipc_skip: Literal["time_uniform", "time_quadratic", "logSNR"] = "time_uniform"
+    unipc_lower_order_final: bool = True
+    # Where the unconditional half is left out: every other step below a sigma (or every step), or the first share.
+    s_min_uncond: Annotated[float, Field(ge=0.0, le=limits.SIGMA)] = 0.0
+    s_min_uncond_all: bool = False
+    skip_early_cond: Share = 0.0
 
     @field_validator("sampler")
     @classmethod
@@ -42,19 +68,146 @@ class Sampling(Part):
 
 
 class Hires(Part):
-    """A second pass at a larger size, started from the first pass's latents."""
+    """A second pass at a larger size, started from the first pass's picture or latents.
+
+    ``width`` and ``height`` of 0 follow from ``scale``; one of them alone keeps the picture's proportions, both
+    together are covered and the rest is cut from the middle. Whatever is empty or None is as in the first pass.
+    """
 
     scale: Annotated[float, Field(ge=limits.HIRES_SCALE[0], le=limits.HIRES_SCALE[1])] = 2.0
+    width: Annotated[int, Field(ge=0, le=limits.SIDE[1])] = 0
+    height: Annotated[int, Field(ge=0, le=limits.SIDE[1])] = 0
     steps: Annotated[int, Field(ge=0, le=limits.STEPS[1])] = 0  # 0: as many as the first pass
-    denoise_strength: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
-    upscaler: Literal["Latent"] = "Latent"
+    denoise_strength: Share = 0.7
+    upscaler: Name = "Latent"
+    sampler: Name = ""
+    schedule: Name = ""
+    cfg_scale: Scale | None = None
+    checkpoint: Name = ""
+    sha256: Sha256 | None = None  # the checkpoint's
+    prompt: Prompt = ""
+    negative_prompt: Prompt = ""
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, name: str) -> str:
+        return find_sampler(name, "hires.sampler").name if name else ""
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        return find_schedule(name, "hires.schedule").name if name else ""
+
+    def whole(self, size: Size) -> Size:
+        """A picture of ``size`` enlarged, before anything is cut from it."""
+        if not self.width and not self.height:
+            return size.times(self.scale)
+        by_width = self.width / size.width, self.width, self.width * size.height / size.width
+        by_height = self.height / size.height, self.height * size.width / size.height, self.height
+        _, width, height = max(by_width, by_height)
+        return Size(width=max(1, int(width)), height=max(1, int(height)))
+
+    def enlarged(self, size: Size) -> Size:
+        """A picture of ``size`` after this pass."""
+        whole = self.whole(size)
+        return Size(width=self.width or whole.width, height=self.height or whole.height)
 
 
 class ModelChoice(Part):
     """Which checkpoint: its name in the library, and the sha256 that it had (None: whatever bears the name now)."""
 
     checkpoint: Name = ""  # empty: the program's default checkpoint
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
+
+
+class Refiner(Part):
+    """A second checkpoint that takes the walk over for good once a share ``switch_at`` of the time is walked."""
+
+    checkpoint: Name
+    sha256: Sha256 | None = None
+    switch_at: Share = 0.8
+
+
+class Variation(Part):
+    """A second seed whose noise is mixed into the first one's: none of it at ``strength`` 0, nothing else at 1."""
+
+    seed: Seed
+    strength: Share = 0.0
+
+
+class SoftInpaint(Part):
+    """A mask that fades instead of a cut: how the old picture is kept under it while walking, and shown after.
+
+    ``schedule_bias`` keeps more at first (above 1) or at last, ``preservation_strength`` keeps more of everything;
+    ``transition_contrast_boost`` keeps contrast where old and new mix. The rest decides what is shown: the mask's own
+    influence, and from which difference on (``difference_threshold``) and how sharply the new picture shows.
+    """
+
+    schedule_bias: Annotated[float, Field(ge=0.0, le=8.0)] = 1.0
+    preservation_strength: Annotated[float, Field(ge=0.0, le=8.0)] = 0.5
+    transition_contrast_boost: Annotated[float, Field(ge=1.0, le=32.0)] = 4.0
+    mask_influence: Share = 0.0
+    difference_threshold: Annotated[float, Field(ge=0.0, le=8.0)] = 0.5
+    difference_contrast: Annotated[float, Field(ge=0.0, le=8.0)] = 2.0
+
+
+class Inpaint(Part):
+    """Which part is made anew: where the ``mask`` is white, and where the frame reaches past the picture.
+
+    ``mask`` is a picture's hash (white or opaque is made anew), None only with such a frame. ``fill`` is what the part
+    starts from, ``area`` says whether the whole picture is walked or only the masked part with ``padding`` pixels
+    around it, and ``overlay`` lays the old pixels over the result where nothing was masked.
+    """
+
+    mask: Sha256 | None = None
+    blur: Annotated[int, Field(ge=0, le=limits.MASK_BLUR)] = 4
+    invert: bool = False
+    fill: Literal["fill", "original", "noise", "nothing"] = "original"
+    area: Literal["whole", "masked"] = "whole"
+    padding: Annotated[int, Field(ge=0, le=limits.MASK_PADDING)] = 32
+    conditioning_weight: Share = 1.0  # of the mask, for checkpoints made for inpainting
+    overlay: bool = True
+    soft: SoftInpaint | None = None
+
+
+class StartFrom(Part):
+    """The picture that a walk starts from, by its hash; ``frame`` is the part of it that counts, in its pixels.
+
+    A frame may reach past the picture: what lies outside is made anew. ``resize`` says how the frame becomes the
+    request's size where it differs.
+    """
+
+    picture: Sha256
+    resize: Literal["stretch", "crop", "fill", "latent"] = "crop"
+    denoise_strength: Share = 0.75
+    exact_steps: bool = False  # walk all steps, not only the strength's share of them
+    noise_multiplier: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    extra_noise: Share = 0.0
+    image_cfg_scale: Annotated[float, Field(ge=0.0, le=limits.CFG_SCALE[1])] = 1.5  # for checkpoints made for edits
+    color_correction: bool = False
+    frame: Box | None = None
+    inpaint: Inpaint | None = None
+
+    @field_validator("frame")
+    @classmethod
+    def _within_reach(cls, frame: Box | None) -> Box | None:
+        reach = limits.FRAME_REACH
+        if frame and (min(frame.width, frame.height) < 1 or _furthest(frame) > reach):
+            raise BadValue(f"The frame is empty or reaches further than {reach} pixels.", "Draw it anew.",
+                           field="start.frame")  # fmt: skip
+        return frame
+
+    @model_validator(mode="after")
+    def _something_is_masked(self) -> "StartFrom":
+        if self.inpaint and self.inpaint.mask is None and self.frame is None:
+            raise BadValue("There is nothing to make anew: no mask is given.", "Paint a mask.",
+                           field="start.inpaint.mask")  # fmt: skip
+        return self
+
+    def inputs(self) -> tuple[tuple[str, str], ...]:
+        """(sha256, role) of the pictures that this needs: "start", "mask"."""
+        mask = self.inpaint.mask if self.inpaint else None
+        return ((self.picture, "start"), *([(mask, "mask")] if mask else []))
 
 
 class GenerationRequest(Part):
@@ -68,22 +221,34 @@ class GenerationRequest(Part):
     version: Literal[1] = VERSION
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
+    prompt_template: Prompt | None = None  # as typed, before wildcards and styles; None: the prompt itself
+    negative_prompt_template: Prompt | None = None
+    styles: Annotated[tuple[Name, ...], Field(max_length=limits.STYLES)] = ()  # already in the prompts, for people
     size: Size = Size(width=512, height=512)
-    seed: Annotated[int, Field(ge=limits.SEED[0], le=limits.SEED[1])]
+    seed: Seed
+    variation: Variation | None = None
+    seed_resize: Size | None = None  # draw the noise at this size, and lay it into the middle
+    ensd: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] = 0  # eta noise seed delta: of every draw but the first
     count: Annotated[int, Field(ge=limits.PICTURES[0], le=limits.PICTURES[1])] = 1
     sampling: Sampling = Sampling()
     model: ModelChoice = ModelChoice()
+    vae: Name = ""  # empty: automatic; "none": the checkpoint's own
+    refiner: Refiner | None = None
     clip_skip: Annotated[int, Field(ge=limits.CLIP_SKIP[0], le=limits.CLIP_SKIP[1])] = 1
     noise: Literal["nv", "cpu", "gpu"] = "nv"
+    emphasis: Literal["original", "no_norm", "ignore", "none"] = "original"
+    tiling: Literal["none", "both", "x", "y"] = "none"
+    start: StartFrom | None = None
     hires: Hires | None = None
     compat: tuple[Literal["a1111"], ...] = ()  # named switches; empty: native
     extensions: dict[str, dict[str, JsonValue]] = Field(default_factory=dict, max_length=limits.EXTENSIONS_PER_REQUEST)
 
-    @field_validator("size")
+    @field_validator("size", "seed_resize")
     @classmethod
-    def _within_bounds(cls, size: Size) -> Size:
+    def _within_bounds(cls, size: Size | None, info: ValidationInfo) -> Size | None:
         low, high = limits.SIDE
-        for field, side in (("size.width", size.width), ("size.height", size.height)):
+        sides = ((f"{info.field_name}.{side}", getattr(size, side)) for side in ("width", "height") if size)
+        for field, side in sides:
             if not low <= side <= high:
                 nearest = min(max(side, low), high)
                 raise BadValue(
@@ -93,12 +258,27 @@ class GenerationRequest(Part):
         return size
 
     def seeds(self) -> tuple[int, ...]:
-        """One seed a picture, wrapping at 2^32."""
-        return tuple((self.seed + index) % (limits.SEED[1] + 1) for index in range(self.count))
+        """One seed a picture, wrapping at 2^32; with a variation all are one, and its own seeds differ."""
+        return (self.seed,) * self.count if self._varies() else _counted(self.seed, self.count)
+
+    def variation_seeds(self) -> tuple[int, ...]:
+        """One seed a picture for the noise that is mixed in; empty where nothing is."""
+        return _counted(self.variation.seed, self.count) if self.variation and self._varies() else ()
+
+    def _varies(self) -> bool:
+        return self.variation is not None and self.variation.strength > 0
 
     def final_size(self) -> Size:
-        """The finished pictures' size in pixels: hires included."""
-        return self.size.times(self.hires.scale) if self.hires else self.size
+        """The finished pictures' size in pixels, hires included.
+
+        Where only the masked part of a picture is made anew, the finished picture is that picture or its frame, which
+        this cannot know; planning does.
+        """
+        return self.hires.enlarged(self.size) if self.hires else self.size
+
+    def parents(self) -> tuple[tuple[str, str], ...]:
+        """(sha256, role) of every input picture: what the gallery keeps as lineage."""
+        return self.start.inputs() if self.start else ()
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, so that equal requests are equal texts."""
@@ -124,6 +304,14 @@ class GenerationRequest(Part):
     def hash(self) -> str:
         """sha256 of the canonical JSON, 64 hex digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _furthest(frame: Box) -> int:
+    return max(abs(side) for side in (frame.left, frame.top, frame.width, frame.height))
+
+
+def _counted(seed: int, count: int) -> tuple[int, ...]:
+    return tuple((seed + index) % (limits.SEED[1] + 1) for index in range(count))
 
 
 def validated(kind: type[P], data: Any) -> P:

@@ -56,7 +56,7 @@ def fulfil(
     Raises what `compile` and `run` raise.
     """
     hooks = _hooks(request, workshop, job)
-    run(compile(hooks.edit_request(request), catalogue, pictures), workshop, job, hooks)
+    run(compile(hooks.edit_request(request), catalogue, pictures, workshop.inputs), workshop, job, hooks)
 
 
 def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) -> None:

@@ -11,6 +11,8 @@ from modules.engine.pace import Pace
 from modules.engine.residency import Residency
 from modules.extend.loader import Registry
 from modules.families.base import Numerics
+from modules.library import blobs
+from modules.library.blobs import Blobs
 
 NOTES = "numerics.json"  # in the data folder
 
@@ -24,6 +26,7 @@ class Workshop:
         self.device = device_for(settings.device)
         self.residency = Residency(self.device, loading.load, loading.examine)
         self.pace = Pace()
+        self.inputs = Blobs(settings.data / blobs.FOLDER, reads_only=True)
         self._profile: Numerics | None = None
 
     def numerics(self, name: str) -> Numerics:

@@ -57,7 +57,7 @@ def concrete(data: dict[str, Any]) -> GenerationRequest:
 
 def compiled_dry(studio: Studio, request: GenerationRequest) -> None:
     """Raise the first thing that stands in the way of a request."""
-    for problem in check(request, studio.checkpoints):
+    for problem in check(request, studio.checkpoints, studio.blobs):
         raise problem.as_error()
     studio.extensions.make(request.extensions)
 

@@ -171,7 +171,8 @@ def _add_questions(made: APIRouter, studio: Studio) -> None:
     def outlook(raw: Raw) -> Json:
         """All mistakes of a request at once, its pictures' size, and how long it may take (null: not known yet)."""
         request = concrete(read(Question, raw).request)
-        problems = [discretion.data(problem.model_dump(mode="json")) for problem in check(request, studio.checkpoints)]
+        found = check(request, studio.checkpoints, studio.blobs)
+        problems = [discretion.data(problem.model_dump(mode="json")) for problem in found]
         size = request.final_size()
         return Json(
             {

@@ -22,6 +22,7 @@ from modules.jobs.ledger import Ledger
 from modules.jobs.local import BOUNDS, LocalEngine
 from modules.jobs.lock import PLACE, FolderLock
 from modules.jobs.queue import Queue
+from modules.library import blobs
 from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
@@ -47,7 +48,7 @@ class Studio:
         self.queue = Queue(self._journal, self.bus)
         self.gallery = Gallery(settings.data)
         self.outputs = Outputs(self.gallery, settings)
-        self.blobs = Blobs(settings.data / PLACE / "blobs")
+        self.blobs = Blobs(settings.data / blobs.FOLDER)
         self.checkpoints = Catalogue(settings, hashing=True)
         self.extensions = extensions(settings)
         self.engine = LocalEngine(

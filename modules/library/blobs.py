@@ -8,16 +8,19 @@ import shutil
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image
 
 from modules.core import limits
 from modules.core.errors import NotFound, WorkbenchError
+from modules.core.geometry import Size
 from modules.library import atomic, picturefile
 
+FOLDER = Path(".atelier", "blobs")  # in the data folder
 READABLE = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
 _SNIFFED_BYTES = 16
+_RANGES = 256
 
 
 class Incoming:
@@ -69,11 +72,16 @@ class Incoming:
 
 
 class Blobs:
-    """Files by content below ``folder``: ``<first two digits>/<sha256>``, each written once and never changed."""
+    """Files by content below ``folder``: ``<first two digits>/<sha256>``, each written once and never changed.
 
-    def __init__(self, folder: Path) -> None:
+    The engine's process opens them with ``reads_only``: what another process is receiving is then left alone.
+    """
+
+    def __init__(self, folder: Path, *, reads_only: bool = False) -> None:
         self.folder = folder
-        shutil.rmtree(folder / "incoming", ignore_errors=True)  # what an earlier run did not finish
+        self._ranges: dict[str, tuple[int, int]] = {}
+        if not reads_only:
+            shutil.rmtree(folder / "incoming", ignore_errors=True)  # what an earlier run did not finish
 
     def receive(self) -> Incoming:
         """A picture that arrives in chunks; use it in a ``with`` block."""
@@ -97,6 +105,29 @@ class Blobs:
             if path.is_file():
                 return path
         raise NotFound("There is no input picture of that hash.", "Send the picture again.", code="no_blob")
+
+    def size(self, sha256: str) -> Size:
+        """The picture's size upright, by its header alone; raises as ``open`` does."""
+        with self.get(sha256).open("rb") as file:
+            width, height = picturefile.size_of(file, READABLE, upright=True)
+        return Size(width=width, height=height)
+
+    def mask(self, sha256: str) -> Image.Image:
+        """The picture as a mask, 8-bit grey: its alpha where that says anything, else its brightness; raises as above.
+
+        A mask painted on a transparent layer and one painted white on black mean the same.
+        """
+        return picturefile.decode_mask(self.get(sha256), READABLE)
+
+    def mask_range(self, sha256: str) -> tuple[int, int]:
+        """The darkest and the lightest value of a mask, 0-255; raises as above. Remembered: content never changes."""
+        self.get(sha256)
+        if sha256 not in self._ranges:
+            low, high = self.mask(sha256).getextrema()
+            self._ranges[sha256] = int(cast(float, low)), int(cast(float, high))
+            while len(self._ranges) > _RANGES:
+                self._ranges.pop(next(iter(self._ranges)))
+        return self._ranges[sha256]
 
     def open(self, sha256: str) -> Image.Image:
         """The picture, decoded: upright, sRGB, 8-bit RGB, alpha laid over white, first frame.

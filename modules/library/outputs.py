@@ -78,10 +78,12 @@ class Outputs:
 
         ``pixels`` is 8-bit RGB, [height width 3] or the same as bytes (then ``width`` and ``height`` are needed);
         ``facts`` what happened beyond the request (model, hash); ``parents`` (id or sha256, role) of what it was made
-        from. Metadata, thumbnail or index that fail become warnings: the picture itself is never lost to them.
+        from beside the request's own inputs. Metadata, thumbnail or index that fail become warnings: the picture
+        itself is never lost to them.
         Raises DiskFull or WorkbenchError "not_writable" and then leaves nothing behind: save the same pixels again.
         """
         image = _image(pixels, width, height)
+        parents = (*request.parents(), *parents)
         self._find_disk()
         now = time.time()
         told = {**{name: _as_json(fact) for name, fact in facts.items()}, "elapsed_s": round(elapsed_s, 3)}
@@ -97,7 +99,7 @@ class Outputs:
         entry = Entry(
             path=path, width=image.width, height=image.height, created_at=now, size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns, seed=seed, request=request, infotext=text, facts=told, job=job,
-            picture=picture, new=True, parents=tuple(parents),
+            picture=picture, new=True, parents=parents,
         )  # fmt: skip
         warnings += self._index(entry) + self._draw_thumbnail(image, entry.id)
         return Saved(entry.id, self.folder / path, image.width, image.height, tuple(warnings))

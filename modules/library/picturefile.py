@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from modules.core import limits
 from modules.core.errors import WorkbenchError
@@ -79,11 +79,25 @@ def decode(source: Path | bytes, formats: tuple[str, ...] = tuple(PILLOW.values(
     return made
 
 
-def size_of(file: BinaryIO, formats: tuple[str, ...]) -> tuple[int, int]:
-    """Width and height by the header, as stored (an EXIF turn not applied); raises as ``decode`` does."""
+def decode_mask(source: Path | bytes, formats: tuple[str, ...] = tuple(PILLOW.values())) -> Image.Image:
+    """Decode a mask from outside, 8-bit grey: alpha where not all of it is opaque, else brightness; raises as above."""
+    with _explained(), _open(source, formats) as image:
+        _refuse_too_large(image)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
+        if alpha is not None and alpha.getextrema()[0] != 255:
+            return alpha
+        return _eight_bit(upright).convert("L")
+
+
+def size_of(file: BinaryIO, formats: tuple[str, ...], upright: bool = False) -> tuple[int, int]:
+    """Width and height by the header, as stored or turned as EXIF says; raises as ``decode`` does."""
     with _explained(), _open(file, formats) as image:
         _refuse_too_large(image)
-        return image.size
+        turned = upright and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        width, height = image.size
+        return (height, width) if turned else (width, height)
 
 
 @contextmanager

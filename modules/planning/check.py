@@ -9,6 +9,8 @@ from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.part import Part
 from modules.core.request import GenerationRequest
+from modules.planning.inputs import Inputs
+from modules.planning.inputs import problems as input_problems
 from modules.planning.models import Catalogue, choose
 from modules.prompt import grammar, tags
 from modules.prompt.dialect import dialect_of
@@ -37,12 +39,16 @@ class Problem(Part):
         )  # fmt: skip
 
 
-def check(request: GenerationRequest, catalogue: Catalogue) -> list[Problem]:
-    """All that stands in the way of this request, in the order of the form; empty where it can be made."""
+def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | None = None) -> list[Problem]:
+    """All that stands in the way of this request, in the order of the form; empty where it can be made.
+
+    Pictures and masks that it starts from are looked up in ``inputs``; without them they are taken to be there.
+    """
     return [
         *_prompt(request, "prompt", request.prompt),
         *_prompt(request, "negative_prompt", request.negative_prompt),
         *_model(request, catalogue),
+        *(Problem.of(problem, "start") for problem in input_problems(request, inputs)),
         *_size(request),
     ]
 

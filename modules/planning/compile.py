@@ -8,6 +8,7 @@ from modules.core.sampling import find_sampler
 from modules.families.base import family
 from modules.planning.canvas import canvas_for, enlarged
 from modules.planning.check import check
+from modules.planning.inputs import Inputs
 from modules.planning.models import Catalogue, as_file, choose
 
 MODEL = "model"
@@ -17,12 +18,13 @@ def compile(
     request: GenerationRequest,
     catalogue: Catalogue,
     pictures: Sequence[int] | None = None,
+    inputs: Inputs | None = None,
 ) -> Plan:
     """Decide everything that the request leaves open; raises the first problem that `check` finds.
 
     ``pictures`` are the indexes still to be made, None for all; each keeps the seed of its place in the request.
     """
-    for problem in check(request, catalogue):
+    for problem in check(request, catalogue, inputs):
         raise problem.as_error()
     file = as_file(choose(request.model, catalogue))
     wanted = tuple(range(request.count)) if pictures is None else tuple(pictures)

@@ -56,11 +56,12 @@ class Models:
 
     def refuse(self, request: GenerationRequest) -> None:
         """Raise the first thing that stands in the way of this request, naming its field."""
-        for problem in check(request, self._studio.checkpoints):
+        for problem in check(request, self._studio.checkpoints, self._studio.blobs):
             raise problem.as_error()
         self._studio.extensions.make(request.extensions)
 
     def outlook(self, request: GenerationRequest) -> dict[str, Any]:
         """Problems of the request, and how many seconds it may take (None while nothing is learnt)."""
-        problems = [problem.model_dump(mode="json") for problem in check(request, self._studio.checkpoints)]
+        found = check(request, self._studio.checkpoints, self._studio.blobs)
+        problems = [problem.model_dump(mode="json") for problem in found]
         return {"problems": problems, "estimate_s": None if problems else self._studio.estimate(request)}

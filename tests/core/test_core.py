@@ -12,12 +12,24 @@ from hypothesis import strategies as st
 
 from modules.core import events, limits, settings, strictjson
 from modules.core.errors import BadValue, WorkbenchError
-from modules.core.geometry import Size
-from modules.core.request import GenerationRequest, Hires, Sampling
+from modules.core.geometry import Box, Size
+from modules.core.request import GenerationRequest, Hires, Inpaint, Refiner, Sampling, SoftInpaint, StartFrom, Variation
 from modules.core.sampling import SAMPLERS, SCHEDULES, find_sampler, find_schedule, split_sampler_name
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+hashes = st.sampled_from(["a" * 64, "0123456789abcdef" * 4])
+boxes = st.builds(
+    Box, left=st.integers(-99, 99), top=st.integers(-99, 99), width=st.integers(1, 999), height=st.integers(1, 999)
+)
+inpaints = st.builds(
+    Inpaint, mask=hashes, blur=st.integers(0, 64), invert=st.booleans(), padding=st.integers(0, 256),
+    fill=st.sampled_from(["fill", "original", "noise", "nothing"]), soft=st.none() | st.builds(SoftInpaint),
+)  # fmt: skip
+starts = st.builds(
+    StartFrom, picture=hashes, resize=st.sampled_from(["stretch", "crop", "fill", "latent"]),
+    denoise_strength=st.floats(0, 1), frame=st.none() | boxes, inpaint=st.none() | inpaints,
+)  # fmt: skip
 requests = st.builds(
     GenerationRequest,
     prompt=st.text(max_size=200),
@@ -34,6 +46,10 @@ requests = st.builds(
         eta=st.none() | st.floats(0, 1),
     ),
     hires=st.none() | st.builds(Hires, scale=st.floats(1, 4), denoise_strength=st.floats(0, 1)),
+    start=st.none() | starts,
+    variation=st.none() | st.builds(Variation, seed=st.integers(*limits.SEED), strength=st.floats(0, 1)),
+    refiner=st.none() | st.builds(Refiner, checkpoint=st.text(max_size=9), switch_at=st.floats(0, 1)),
+    styles=st.lists(st.text(max_size=9), max_size=3).map(tuple),
     extensions=st.dictionaries(st.text(max_size=9), st.dictionaries(st.text(max_size=9), st.booleans()), max_size=2),
 )
 
@@ -60,6 +76,15 @@ def test_a_request_survives_json_exactly(request):
         ({"seed": 0, "prompt": "x" * 20_001}, "prompt"),
         ({"seed": 0, "stepps": 3}, "stepps"),
         ({"seed": 0, "version": 2}, "version"),
+        ({"seed": 0, "seed_resize": {"width": 1, "height": 64}}, "seed_resize.width"),
+        ({"seed": 0, "hires": {"sampler": "Eulr"}}, "hires.sampler"),
+        ({"seed": 0, "start": {"picture": "../secret"}}, "start.picture"),
+        ({"seed": 0, "start": {"picture": "a" * 64, "inpaint": {}}}, "start.inpaint.mask"),
+        ({"seed": 0, "start": {"picture": "a" * 64, "inpaint": {"mask": "b" * 64, "blur": 65}}}, "start.inpaint.blur"),
+        (
+            {"seed": 0, "start": {"picture": "a" * 64, "frame": {"left": 0, "top": 0, "width": 0, "height": 9}}},
+            "start.frame",
+        ),
         ({}, "seed"),
     ],
 )
@@ -83,6 +108,42 @@ def test_a_range_offers_the_nearest():
 
 def test_seeds_wrap():
     assert GenerationRequest(seed=2**32 - 1, count=2).seeds() == (2**32 - 1, 0)
+
+
+def test_a_request_of_the_first_days_still_loads():
+    """What a program that knew no start, variation or refiner stored."""
+    stored = (
+        '{"clip_skip":1,"compat":["a1111"],"count":2,"extensions":{},"hires":{"denoise_strength":0.7,"scale":2.0,'
+        '"steps":0,"upscaler":"Latent"},"model":{"checkpoint":"","sha256":null},"negative_prompt":"","noise":"nv",'
+        '"prompt":"cat","sampling":{"cfg_scale":7.0,"eta":null,"sampler":"Euler a","schedule":"Automatic","steps":9},'
+        '"seed":5,"size":{"height":512,"width":640},"version":1}'
+    )
+    request = GenerationRequest.from_json(stored)
+    assert (request.seeds(), request.variation_seeds(), request.parents()) == ((5, 6), (), ())
+    assert request.final_size() == Size(width=1280, height=1024)
+
+
+def test_a_variation_keeps_the_seed_and_counts_its_own():
+    varied = GenerationRequest(seed=5, count=3, variation=Variation(seed=2**32 - 1, strength=0.1))
+    assert (varied.seeds(), varied.variation_seeds()) == ((5, 5, 5), (2**32 - 1, 0, 1))
+    still = GenerationRequest(seed=5, count=2, variation=Variation(seed=9))
+    assert (still.seeds(), still.variation_seeds()) == ((5, 6), ())
+
+
+@pytest.mark.parametrize(
+    ("hires", "whole", "cut"),
+    [
+        ({"scale": 1.5}, "768x576", "768x576"),
+        ({"width": 1024}, "1024x768", "1024x768"),
+        ({"height": 1024}, "1365x1024", "1365x1024"),
+        ({"width": 600, "height": 900}, "1200x900", "600x900"),
+        ({"width": 1024, "height": 400}, "1024x768", "1024x400"),
+    ],
+)
+def test_a_hires_size_is_a_scale_or_sides_of_which_both_are_covered(hires, whole, cut):
+    made = Hires.model_validate(hires)
+    size = Size(width=512, height=384)
+    assert (str(made.whole(size)), str(made.enlarged(size))) == (whole, cut)
 
 
 @pytest.mark.parametrize("text", ['{"cfg": NaN}', '{"cfg": Infinity}', '{"cfg": 1e999}', '{"a": {"cfg": -Infinity}}'])

@@ -23,6 +23,39 @@ def picture(format="PNG", **options):
     return out.getvalue()
 
 
+def test_a_size_is_the_upright_one(blobs):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(out, "JPEG", exif=exif)
+    sha256 = blobs.put(out.getvalue())
+    size = blobs.size(sha256)
+    assert (size.width, size.height) == (20, 40) == blobs.open(sha256).size
+
+
+def test_a_mask_is_its_alpha_where_that_says_anything_else_its_brightness(blobs):
+    painted = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    painted.paste((0, 0, 0, 255), (0, 0, 4, 8))
+    opaque = Image.new("RGBA", (8, 8), (0, 0, 0, 255))
+    opaque.paste((255, 255, 255, 255), (0, 0, 4, 8))
+    empty = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    kept = []
+    for image in (painted, opaque, empty):
+        out = io.BytesIO()
+        image.save(out, "PNG")
+        kept.append(blobs.put(out.getvalue()))
+    assert [blobs.mask_range(one) for one in kept] == [(0, 255), (0, 255), (0, 0)]
+    assert blobs.mask(kept[0]).tobytes() == blobs.mask(kept[1]).tobytes()
+
+
+def test_a_second_reader_leaves_alone_what_is_being_received(blobs):
+    with blobs.receive() as incoming:
+        incoming.write(picture())
+        reader = Blobs(blobs.folder, reads_only=True)
+        sha256 = incoming.finish()
+    assert reader.get(sha256).is_file()
+
+
 def files(blobs):
     return [path for path in blobs.folder.rglob("*") if path.is_file()]
 

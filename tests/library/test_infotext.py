@@ -109,7 +109,6 @@ def test_hires_resize_becomes_a_scale():
         ("Clip skip: 99", "clip_skip"),
         ("Sampler: Nonsense", "sampling.sampler"),
         ("RNG: dice", "noise"),
-        ("Hires upscaler: R-ESRGAN 4x+", "hires.upscaler"),
         ("Hires upscale: 99", "hires.scale"),
     ],
 )

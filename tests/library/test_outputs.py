@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from modules.core.errors import WorkbenchError
-from modules.core.request import GenerationRequest
+from modules.core.request import GenerationRequest, Inpaint, StartFrom
 from modules.core.settings import Settings
 from modules.library import infotext, metadata, picturefile, thumbnails
 from modules.library.index import Gallery
@@ -199,3 +199,11 @@ def test_the_same_picture_has_the_same_bytes(gallery):
     with Image.open(one.path) as first, Image.open(two.path) as second:
         assert first.tobytes() == second.tobytes()
         assert first.info["parameters"] == second.info["parameters"]
+
+
+def test_what_a_picture_was_made_from_is_kept_as_its_parents(gallery):
+    start = StartFrom(picture="a" * 64, inpaint=Inpaint(mask="b" * 64))
+    saved = save(gallery, request=REQUEST.model_copy(update={"start": start}))
+    wanted = {("a" * 64, "start"), ("b" * 64, "mask")}
+    assert {(edge.parent, edge.role) for edge in gallery.edges(saved.id)} == wanted
+    assert {edge.child for edge in gallery.edges("a" * 64)} == {saved.id}

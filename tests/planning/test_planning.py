@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modules.core.errors import ModelError, WorkbenchError
+from modules.core.errors import ModelError, NotFound, WorkbenchError
 from modules.core.geometry import Box, Size
 from modules.core.request import GenerationRequest
 from modules.library.checkpoints import Checkpoint
@@ -98,6 +98,49 @@ def test_the_nearest_scale_is_one_that_is_allowed(width, height, scale):
     assert problem.field == "hires.scale"
     if nearest > 1.0:
         assert problems(size=changed["size"], hires={"scale": nearest}) == []
+
+
+class Pictures:
+    """Input pictures of 100 x 80; "b" is a painted mask, "c" an empty one, "f" a full one."""
+
+    def size(self, sha256):
+        if sha256[0] not in "abcf":
+            raise NotFound("There is no input picture of that hash.", "Send the picture again.", code="no_blob")
+        return Size(width=100, height=80)
+
+    def mask_range(self, sha256):
+        self.size(sha256)
+        return {"b": (0, 255), "c": (0, 0), "f": (255, 255)}[sha256[0]]
+
+
+def start(picture="a", frame=None, **inpaint):
+    box = dict(zip(("left", "top", "width", "height"), frame, strict=True)) if frame else None
+    if "mask" in inpaint:
+        inpaint["mask"] = inpaint["mask"] * 64
+    return {"picture": picture * 64, "frame": box, "inpaint": inpaint or None}
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "code"),
+    [
+        (start(), None, None),
+        (start("e"), "start.picture", "no_blob"),
+        (start(mask="b"), None, None),
+        (start(mask="e"), "start.inpaint.mask", "no_blob"),
+        (start(mask="c"), "start.inpaint.mask", "mask_empty"),
+        (start(mask="c", invert=True), None, None),
+        (start(mask="f", invert=True), "start.inpaint.mask", "mask_empty"),
+        (start(frame=(0, 0, 100, 80), blur=4), "start.inpaint.mask", "mask_empty"),
+        (start(frame=(0, 0, 101, 80), blur=4), None, None),
+        (start(frame=(-9, 0, 50, 50), mask="c"), None, None),
+        (start(frame=(100, 0, 50, 50)), "start.frame", "bad_value"),
+        (start(frame=(-50, 0, 50, 50)), "start.frame", "bad_value"),
+    ],
+)
+def test_pictures_that_are_started_from_are_looked_at_first(given, field, code):
+    found = check(request(start=given), SHELF, Pictures())
+    assert [(problem.field, problem.code) for problem in found] == ([(field, code)] if field else [])
+    assert all(problem.as_error().status == 422 for problem in found)
 
 
 def test_the_largest_picture_is_allowed():
