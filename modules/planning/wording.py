@@ -51,7 +51,7 @@ def word(request: GenerationRequest, phrases: Phrases) -> Worded:
     if not changes:
         return Worded(request, tuple(notes))
     plain = [_uncommented(style) for style in chosen]
-    prompt, negative = styles.apply(*(tags.without_comments(text).text for text in texts), plain)
+    prompt, negative = styles.apply(*map(_plain, texts), plain)
     prompts, missing = _prompts(request, prompt, phrases)
     count = len(prompts)
     seeds = request.model_copy(update={"count": count}).seeds()
@@ -95,8 +95,7 @@ def longest(prompt: str, negative_prompt: str, names: Sequence[str], phrases: Ph
     """Both prompts with their styles, for counting; what wildcards will say is not known and stays."""
     known = phrases.styles()
     plain = [_uncommented(known[name]) for name in names if name in known]
-    texts = (tags.without_comments(text).text for text in (prompt, negative_prompt))
-    return styles.apply(*texts, plain) if plain else (prompt, negative_prompt)
+    return styles.apply(_plain(prompt), _plain(negative_prompt), plain) if plain else (prompt, negative_prompt)
 
 
 def _prompts(
@@ -109,11 +108,13 @@ def _prompts(
     return tuple(one.text for one in found), tuple(dict.fromkeys(name for one in found for name in one.missing))
 
 
+def _plain(text: str) -> str:
+    """The text without comments: those of one part must not swallow what is put behind it."""
+    return tags.without_comments(text).text.strip() if "#" in text else text
+
+
 def _uncommented(style: Style) -> Style:
-    """Comments of one part must not swallow what is put behind it."""
-    return Style(
-        style.name, tags.without_comments(style.prompt).text, tags.without_comments(style.negative_prompt).text
-    )
+    return Style(style.name, _plain(style.prompt), _plain(style.negative_prompt))
 
 
 def _unknown_style(name: str) -> Problem:
