@@ -223,9 +223,13 @@ class GenerationRequest(Part):
     negative_prompt: Prompt = ""
     prompt_template: Prompt | None = None  # as typed, before wildcards and styles; None: the prompt itself
     negative_prompt_template: Prompt | None = None
-    styles: Annotated[tuple[Name, ...], Field(max_length=limits.STYLES)] = ()  # in the prompts, once there is a template
+    styles: Annotated[
+        tuple[Name, ...], Field(max_length=limits.STYLES)
+    ] = ()  # in the prompts, once there is a template
     combinations: bool = False  # of the template's wildcards all of them, one a picture, instead of some by seed
-    prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])] = ()  # one a picture, where they differ
+    prompts: Annotated[
+        tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])
+    ] = ()  # one a picture, where they differ
     negative_prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])] = ()
     size: Size = Size(width=512, height=512)
     seed: Seed

@@ -272,9 +272,7 @@ def _comment(raw: bytes) -> str:
     return body.decode("utf-16-le" if is_little else "utf-16-be", "replace").rstrip("\0")
 
 
-def _metadata(
-    infotext: str, written: str, warnings: list[WorkbenchError], others: Mapping[str, str]
-) -> Metadata:
+def _metadata(infotext: str, written: str, warnings: list[WorkbenchError], others: Mapping[str, str]) -> Metadata:
     record: Any = None
     if written:
         try:

@@ -19,7 +19,6 @@ STYLES: Final = "styles.csv"  # the page writes this one; as A1111 keeps it
 MORE_STYLES: Final = "styles"  # a folder of further files, which are only read
 WILDCARDS: Final = "wildcards"
 _FILES_MOST: Final = 10_000
-_NAME_CHARACTERS: Final = 200
 _Stamp = tuple[int, int]  # size in bytes, mtime in ns
 
 
@@ -78,7 +77,7 @@ class Phrases:
         for texts that are too long, and DiskFull or WorkbenchError where nothing could be written.
         """
         name = style.name.strip()
-        if not name or len(name) > _NAME_CHARACTERS or any(char < " " for char in name):
+        if not name or len(name) > limits.STYLE_NAME or any(char < " " for char in name):
             raise BadValue("A style needs a name of one line.", "Give it one.", code="bad_style", field="name")
         for field in ("prompt", "negative_prompt"):
             if len(getattr(style, field)) > limits.PROMPT_CHARACTERS:

@@ -1,4 +1,4 @@
-"""Styles and wildcards become words: what was typed is kept as the template, what each picture is told as its prompt."""
+"""Styles and wildcards become words: what was typed is kept as the template, what pictures are told as prompts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,9 +98,7 @@ def longest(prompt: str, negative_prompt: str, names: Sequence[str], phrases: Ph
     return styles.apply(_plain(prompt), _plain(negative_prompt), plain) if plain else (prompt, negative_prompt)
 
 
-def _prompts(
-    request: GenerationRequest, prompt: str, phrases: Phrases
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _prompts(request: GenerationRequest, prompt: str, phrases: Phrases) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if request.combinations and wildcards.is_chance(prompt):
         found = wildcards.combinations(prompt, phrases.lines, limits.PICTURES[1])
     else:

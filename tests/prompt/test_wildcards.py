@@ -146,7 +146,11 @@ def test_every_combination_in_order(text, expected):
 def test_combinations_are_bounded_and_end():
     assert len(all_of("{a|b|c|d}" * 30)) == 64
     assert combinations("__nope__ {a|b}", LISTS.get, 9)[1].missing == ("nope",)
-    for text, code in (("__loop__", "wildcard_too_deep"), ("{" * 65, "prompt_too_deep"), ("__grow__", "prompt_too_long")):
+    for text, code in (
+        ("__loop__", "wildcard_too_deep"),
+        ("{" * 65, "prompt_too_deep"),
+        ("__grow__", "prompt_too_long"),
+    ):
         with pytest.raises(BadValue) as caught:
             all_of(text)
         assert caught.value.code == code
