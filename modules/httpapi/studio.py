@@ -12,7 +12,7 @@ from modules.jobs.queue import Queue
 from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
-from modules.library.phrases import Phrases
+from modules.planning.phrases import Phrases
 
 
 class Studio(Protocol):

@@ -27,7 +27,7 @@ from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
-from modules.library.phrases import Phrases
+from modules.planning.phrases import Phrases
 
 MAKER = "modules.jobs.maker:open_maker"
 DATABASE = "jobs.sqlite"  # in the program's own folder

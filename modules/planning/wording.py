@@ -15,7 +15,7 @@ NEGATIVE = limits.SEED[1] + 1  # apart from the prompt's seeds: the two prompts 
 
 
 class Phrases(Protocol):
-    """What wording needs of the library; ``modules.library.phrases.Phrases`` has it."""
+    """What wording needs of the library; ``modules.planning.phrases.Phrases`` has it."""
 
     def styles(self) -> Mapping[str, Style]:
         """Every style by its name."""
@@ -51,7 +51,7 @@ def word(request: GenerationRequest, phrases: Phrases) -> Worded:
     if not changes:
         return Worded(request, tuple(notes))
     plain = [_uncommented(style) for style in chosen]
-    prompt, negative = styles.apply(*map(_plain, texts), plain)
+    prompt, negative = styles.apply(_plain(request.prompt), _plain(request.negative_prompt), plain)
     prompts, missing = _prompts(request, prompt, phrases)
     count = len(prompts)
     seeds = request.model_copy(update={"count": count}).seeds()

@@ -18,7 +18,7 @@ from modules.jobs.queue import Queue
 from modules.library.checkpoints import Checkpoint
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
-from modules.library.phrases import Phrases
+from modules.planning.phrases import Phrases
 from tests.httpapi.asgi import ask, post
 
 

@@ -3,7 +3,7 @@
 import json
 from types import SimpleNamespace
 
-from modules.library.phrases import Phrases
+from modules.planning.phrases import Phrases
 from modules.prompt.styles import Style
 from modules.webui import forms
 from modules.webui.calls import Calls

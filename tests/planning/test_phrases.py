@@ -3,7 +3,7 @@
 import pytest
 
 from modules.core.errors import BadValue, NotFound
-from modules.library.phrases import Phrases
+from modules.planning.phrases import Phrases
 from modules.prompt.styles import Style, from_csv
 
 INK = Style("ink", "{prompt}, ink wash", "photo")
