@@ -23,6 +23,7 @@ MASK_BLUR = 64  # pixels
 MASK_PADDING = 256  # pixels
 FRAME_REACH = 16_384  # pixels, in every direction from a picture's corner
 STYLES = 64
+STYLE_NAME = 200  # characters
 EXTENSIONS_PER_REQUEST = 64
 
 # The queue.

@@ -223,7 +223,14 @@ class GenerationRequest(Part):
     negative_prompt: Prompt = ""
     prompt_template: Prompt | None = None  # as typed, before wildcards and styles; None: the prompt itself
     negative_prompt_template: Prompt | None = None
-    styles: Annotated[tuple[Name, ...], Field(max_length=limits.STYLES)] = ()  # already in the prompts, for people
+    styles: Annotated[
+        tuple[Name, ...], Field(max_length=limits.STYLES)
+    ] = ()  # in the prompts, once there is a template
+    combinations: bool = False  # of the template's wildcards all of them, one a picture, instead of some by seed
+    prompts: Annotated[
+        tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])
+    ] = ()  # one a picture, where they differ
+    negative_prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])] = ()
     size: Size = Size(width=512, height=512)
     seed: Seed
     variation: Variation | None = None
@@ -256,6 +263,27 @@ class GenerationRequest(Part):
                     value=side, low=low, high=high, nearest=nearest,
                 )  # fmt: skip
         return size
+
+    @model_validator(mode="after")
+    def _one_prompt_a_picture(self) -> "GenerationRequest":
+        for name in ("prompts", "negative_prompts"):
+            given = len(getattr(self, name))
+            if given not in (0, self.count):
+                raise BadValue(f"{name} holds {given} prompts for {self.count} pictures.", "Give one a picture.",
+                               field=name)  # fmt: skip
+        return self
+
+    def is_worded(self) -> bool:
+        """Whether styles and wildcards are in the prompts already: then the templates say what was typed."""
+        return self.prompt_template is not None or self.negative_prompt_template is not None
+
+    def at(self, picture: int) -> "GenerationRequest":
+        """The request as one of its pictures sees it: with that picture's own prompts. Seed and count stay."""
+        if not self.prompts and not self.negative_prompts:
+            return self
+        own = {name: given[picture] for name, given in (("prompt", self.prompts),
+               ("negative_prompt", self.negative_prompts)) if given}  # fmt: skip
+        return self.model_copy(update={**own, "prompts": (), "negative_prompts": ()})
 
     def seeds(self) -> tuple[int, ...]:
         """One seed a picture, wrapping at 2^32; with a variation all are one, and its own seeds differ."""

@@ -95,6 +95,7 @@ class _Maker:
 
     def make(self, picture: int, seed: int) -> None:
         """One picture; where numbers come out empty it is made once more in 32 bit, and the user hears of it."""
+        self.request = self.plan.request.at(picture)
         self.teller.begin(picture)
         numerics = self.workshop.numerics(self.plan.numerics)
         try:

@@ -13,8 +13,10 @@ from modules.core.part import Part
 from modules.core.request import GenerationRequest
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, Raw, checked_id, client_of, read, takes
+from modules.jobs import notes
 from modules.jobs.job import Job, State
 from modules.planning.check import check
+from modules.planning.wording import word
 
 JOBS_MOST = 500
 VERBS = {
@@ -95,12 +97,13 @@ def _add_jobs(made: APIRouter, studio: Studio) -> None:
     ) -> Json:
         """Queue a request. Answered after it is stored; the same Idempotency-Key gives the same job."""
         submission = read(Submission, raw)
-        wanted = concrete(submission.request)
-        compiled_dry(studio, wanted)
+        worded = word(concrete(submission.request), studio.phrases)
+        compiled_dry(studio, worded.request)
         job = studio.queue.submit(
-            wanted, client=client_of(request), workspace=submission.workspace, priority=submission.priority,
+            worded.request, client=client_of(request), workspace=submission.workspace, priority=submission.priority,
             key=idempotency_key,
         )  # fmt: skip
+        notes.tell(studio.bus, job, worded.notes)
         return Json(one(job), 201, {"location": f"/api/v1/jobs/{job.id}"})
 
     @made.get("/jobs")

@@ -7,14 +7,15 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from modules.core import limits, sampling, settings, strictjson
-from modules.core.errors import BadValue, ModelError
+from modules.core.errors import BadValue, ModelError, WorkbenchError
 from modules.core.part import Part
 from modules.core.settings import Settings
 from modules.httpapi.jobs import AnyRequest, concrete
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, Raw, read, takes
-from modules.planning.check import check
-from modules.prompt import tokens
+from modules.planning import wording
+from modules.planning.check import Problem, check
+from modules.prompt import tokens, wildcards
 from modules.prompt.dialect import dialect_of
 from modules.prompt.vocabulary import unknown_words
 
@@ -36,6 +37,7 @@ class Text(Part):
     steps: Annotated[int, Field(ge=limits.STEPS[0], le=limits.STEPS[1])] = 20
     compat: tuple[str, ...] = ()
     checkpoint: Annotated[str, Field(max_length=1_000)] = ""
+    styles: Annotated[tuple[str, ...], Field(max_length=limits.STYLES)] = ()
 
 
 class Question(Part):
@@ -151,6 +153,15 @@ def _vocabulary(studio: Studio, checkpoint: str) -> dict[str, Any] | None:
     return None
 
 
+def _combinations(text: str, studio: Studio) -> int:
+    """How many pictures "all combinations" would make of a prompt; 0 for one without chance or without end."""
+    if not wildcards.is_chance(text):
+        return 0
+    with contextlib.suppress(WorkbenchError):
+        return len(wildcards.combinations(text, studio.phrases.lines, limits.PICTURES[1]))
+    return 0
+
+
 def _add_questions(made: APIRouter, studio: Studio) -> None:
     discretion = Discretion(studio.settings)
 
@@ -158,25 +169,33 @@ def _add_questions(made: APIRouter, studio: Studio) -> None:
     def count(raw: Raw) -> Json:
         """How many tokens a prompt has, where its chunks of 75 end, and which words the checkpoint was not taught."""
         asked = read(Text, raw)
-        found = tokens.count(
-            asked.text, composable=not asked.negative, steps=asked.steps, dialect=dialect_of(asked.compat)
-        )
+        prompts = ("", asked.text) if asked.negative else (asked.text, "")
+        text = wording.longest(*prompts, asked.styles, studio.phrases)[asked.negative]
+        found = tokens.count(text, composable=not asked.negative, steps=asked.steps, dialect=dialect_of(asked.compat))
         taught = _vocabulary(studio, asked.checkpoint)
         unknown = unknown_words(asked.text, taught) if taught else ()
         return Json(
-            {"used": found.used, "capacity": found.capacity, "boundaries": found.boundaries, "unknown": unknown}
-        )
+            {"used": found.used, "capacity": found.capacity, "boundaries": found.boundaries, "unknown": unknown,
+             "combinations": _combinations(text, studio)}
+        )  # fmt: skip
 
     @made.post("/check", openapi_extra=takes(Question))
     def outlook(raw: Raw) -> Json:
         """All mistakes of a request at once, its pictures' size, and how long it may take (null: not known yet)."""
         request = concrete(read(Question, raw).request)
-        found = check(request, studio.checkpoints, studio.blobs)
-        problems = [discretion.data(problem.model_dump(mode="json")) for problem in found]
+        found, noted = list[Problem](), tuple[Problem, ...]()
+        try:
+            worded = wording.word(request, studio.phrases)
+            request, noted = worded.request, worded.notes
+            found = check(request, studio.checkpoints, studio.blobs)
+        except WorkbenchError as problem:
+            found = [Problem.of(problem, "prompt")]
+        problems, notes = ([discretion.data(one.model_dump(mode="json")) for one in rows] for rows in (found, noted))
         size = request.final_size()
         return Json(
             {
                 "problems": problems,
+                "notes": notes,
                 "count": request.count,
                 "width": size.width,
                 "height": size.height,

@@ -12,6 +12,7 @@ from modules.jobs.queue import Queue
 from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
+from modules.planning.phrases import Phrases
 
 
 class Studio(Protocol):
@@ -31,6 +32,8 @@ class Studio(Protocol):
     def extensions(self) -> Registry: ...
     @property
     def blobs(self) -> Blobs: ...
+    @property
+    def phrases(self) -> Phrases: ...
     @property
     def engine(self) -> Any: ...
 

@@ -27,6 +27,7 @@ from modules.library.blobs import Blobs
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
+from modules.planning.phrases import Phrases
 
 MAKER = "modules.jobs.maker:open_maker"
 DATABASE = "jobs.sqlite"  # in the program's own folder
@@ -51,6 +52,7 @@ class Studio:
         self.blobs = Blobs(settings.data / blobs.FOLDER)
         self.checkpoints = Catalogue(settings, hashing=True)
         self.extensions = extensions(settings)
+        self.phrases = Phrases(settings.data)
         self.engine = LocalEngine(
             maker, options, kind=settings.engine, bounds=BOUNDS, log=settings.data / "logs" / "engine.log"
         )

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from modules.core import limits
-from modules.core.errors import BadValue, WorkbenchError
-from modules.core.request import GenerationRequest
+from modules.core.errors import BadValue
+from modules.core.request import GenerationRequest, Hires, Inpaint, SoftInpaint, StartFrom
 from modules.core.sampling import split_sampler_name
+from modules.library.recall import Gathering, Recall
 
 PROGRAM: Final = "Atelier"
 _NEGATIVE: Final = "Negative prompt:"
@@ -28,26 +28,31 @@ _PAIR: Final = re.compile(
 _KEY: Final = re.compile(r"\w[\w \-/]+")
 _SIZE: Final = re.compile(r"(\d{1,9})x(\d{1,9})")
 _NUMBER: Final = re.compile(r"[+-]?\d{1,30}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,3})?")
+_HASHED: Final = re.compile(r"(.*\S)\s*\[[0-9a-f]{6,64}\]")  # "name [hash]", as checkpoints are titled
 
-
-@dataclass(frozen=True)
-class Recall:
-    """What a picture's text says.
-
-    ``fields`` are the request's fields by dotted path (``sampling.steps``), each already valid; ``unknown`` the pairs
-    that mean nothing here, as written; ``warnings`` name fields whose values could not be used. ``model_hash`` is the
-    start of a checkpoint's sha256, ``made_by`` the program's version as written.
-    """
-
-    fields: Mapping[str, Any]
-    unknown: Mapping[str, str] = field(default_factory=dict[str, str])
-    warnings: tuple[WorkbenchError, ...] = ()
-    model_hash: str = ""
-    made_by: str = ""
-
-    def apply(self, base: GenerationRequest) -> GenerationRequest:
-        """``base`` with the fields of this text; raises BadValue where they do not fit together."""
-        return GenerationRequest.from_data(_overlay(base.model_dump(mode="json"), self.fields))
+# A1111's words for our values.
+EMPHASIS: Final = {"original": "Original", "no_norm": "No norm", "ignore": "Ignore", "none": "None"}
+FILLS: Final = {"fill": "fill", "original": "original", "noise": "latent noise", "nothing": "latent nothing"}
+TILING: Final = {"both": "True", "x": "X", "y": "Y"}
+_ZERO_SNR: Final = "Zero Terminal SNR"
+# Numbers and names that are read as they are written: key, path, kind. Silence means the field's default.
+_SAMPLING: Final = (
+    ("Sigma churn", "s_churn", float), ("Sigma tmin", "s_tmin", float), ("Sigma tmax", "s_tmax", float),
+    ("Sigma noise", "s_noise", float), ("Schedule min sigma", "sigma_min", float),
+    ("Schedule max sigma", "sigma_max", float), ("Schedule rho", "rho", float),
+    ("Beta schedule alpha", "beta_alpha", float), ("Beta schedule beta", "beta_beta", float),
+    ("Discard penultimate sigma", "discard_penultimate", bool), ("SGM noise multiplier", "sgm_noise_multiplier", bool),
+    ("NGMS", "s_min_uncond", float), ("NGMS all steps", "s_min_uncond_all", bool),
+    ("Skip Early CFG", "skip_early_cond", float), ("UniPC variant", "unipc_variant", str),
+    ("UniPC skip type", "unipc_skip", str), ("UniPC order", "unipc_order", int),
+    ("UniPC lower order final", "unipc_lower_order_final", bool),
+)  # fmt: skip
+_HIRES_SIGNS: Final = frozenset({"Hires upscale", "Hires resize", "Hires upscaler", "Hires steps"})
+_HIRES_WORDS: Final = {
+    "Hires upscaler": "upscaler", "Hires checkpoint": "checkpoint", "Hires sampler": "sampler",
+    "Hires schedule type": "schedule", "Hires prompt": "prompt", "Hires negative prompt": "negative_prompt",
+}  # fmt: skip
+_SOFT: Final = tuple((f"Soft inpainting {name.replace('_', ' ')}", name) for name in SoftInpaint.model_fields)
 
 
 def write(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> str:
@@ -84,36 +89,124 @@ def read(text: str) -> Recall:
 
 
 def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> list[tuple[str, str]]:
-    sampling, hires = request.sampling, request.hires
+    """Keys and values in A1111's order; what is as A1111 takes it to be in silence is left out."""
+    sampling, hires, start = request.sampling, request.hires, request.start
+    inpaint = start.inpaint if start else None
+    vary = request.variation if request.variation_seeds() else None
     sha256 = str(facts.get("sha256") or request.model.sha256 or "")
+    strength = start.denoise_strength if start else hires.denoise_strength if hires else None
     listed: list[tuple[str, Any]] = [
         ("Steps", sampling.steps),
         ("Sampler", sampling.sampler),
         ("Schedule type", sampling.schedule),
         ("CFG scale", sampling.cfg_scale),
+        ("Image CFG scale", start.image_cfg_scale if start and start.image_cfg_scale != 1.5 else None),
         ("Seed", request.seeds()[index]),
         ("Size", request.size),
         ("Model hash", sha256[:10]),
         ("Model", facts.get("model") or request.model.checkpoint),
-        ("Denoising strength", hires.denoise_strength if hires else None),
+        ("VAE hash", str(facts.get("vae_sha256") or "")[:10]),
+        ("VAE", request.vae),
+        ("Variation seed", request.variation_seeds()[index] if vary else None),
+        ("Variation seed strength", vary.strength if vary else None),
+        ("Seed resize from", request.seed_resize),
+        ("Denoising strength", strength),
+        ("Conditional mask weight", _but(inpaint.conditioning_weight, 1.0) if inpaint else None),
         ("Clip skip", request.clip_skip if request.clip_skip > 1 else None),
+        ("ENSD", request.ensd or None),
         ("RNG", request.noise.upper()),
-        ("Hires upscale", hires.scale if hires else None),
-        ("Hires steps", (hires.steps or None) if hires else None),
-        ("Hires upscaler", hires.upscaler if hires else None),
+        ("NGMS", sampling.s_min_uncond or None),
+        ("Tiling", TILING.get(request.tiling)),
+        *(_hires(hires, start is not None) if hires else ()),
+        ("Refiner", request.refiner.checkpoint if request.refiner else None),
+        ("Refiner switch at", request.refiner.switch_at if request.refiner else None),
+        *(_inpaint(inpaint) if inpaint else ()),
+        ("Noise multiplier", _but(start.noise_multiplier, 1.0) if start else None),
+        ("Extra noise", start.extra_noise or None if start else None),
+        ("Eta DDIM" if sampling.sampler.startswith("DDIM") else "Eta", sampling.eta),
+        *_sampling(request),
+        ("Noise Schedule", _ZERO_SNR if sampling.zero_terminal_snr else None),
+        ("Emphasis", EMPHASIS[request.emphasis] if request.emphasis != "original" else None),
         ("Lora hashes", _hashes(facts.get("lora_hashes"))),
         ("TI hashes", _hashes(facts.get("ti_hashes"))),
-        ("Eta DDIM" if sampling.sampler.startswith("DDIM") else "Eta", sampling.eta),
-        ("Compat", " ".join(request.compat)),
-    ]
-    room = limits.INFOTEXT_WRITTEN_BYTES - 4 * (len(request.prompt) + len(request.negative_prompt)) - 16_384
+        *(_soft(inpaint.soft) if inpaint and inpaint.soft else ()),
+        ("Template", request.prompt_template),
+        ("Negative Template", request.negative_prompt_template),
+        *_own(request),
+    ]  # fmt: skip
+    room = limits.INFOTEXT_WRITTEN_BYTES - 4 * sum(map(len, _texts(request))) - 16_384
     for name, settings in request.extensions.items():
         written = json.dumps(settings, ensure_ascii=False)
         room -= 2 * len(written.encode("utf-8", "replace"))
         if room > 0 and _KEY.fullmatch(_EXTENSION + name):
             listed.append((_EXTENSION + name, written))
     listed.append(("Version", f"{PROGRAM} {facts['version']}" if facts.get("version") else PROGRAM))
-    return [(key, _shown(value)) for key, value in listed if value is not None and value != ""]
+    may_be_empty = ("Template", "Negative Template")
+    return [
+        (key, _shown(value)) for key, value in listed if value is not None and (value != "" or key in may_be_empty)
+    ]  # fmt: skip
+
+
+Pairs = Iterator[tuple[str, Any]]
+
+
+def _hires(hires: Hires, has_start: bool) -> Pairs:
+    sized = hires.width or hires.height
+    yield "Hires upscale", None if sized else hires.scale
+    yield "Hires resize", f"{hires.width}x{hires.height}" if sized else None
+    yield "Hires steps", hires.steps or None
+    yield "Hires upscaler", hires.upscaler
+    yield "Hires checkpoint", hires.checkpoint
+    yield "Hires sampler", hires.sampler
+    yield "Hires schedule type", hires.schedule
+    yield "Hires prompt", hires.prompt
+    yield "Hires negative prompt", hires.negative_prompt
+    yield "Hires CFG Scale", hires.cfg_scale
+    yield "Hires denoising strength", hires.denoise_strength if has_start else None  # A1111 has one or the other
+
+
+def _inpaint(inpaint: Inpaint) -> Pairs:
+    yield "Mask mode", "Inpaint not masked" if inpaint.invert else None
+    yield "Mask blur", inpaint.blur or None
+    yield "Inpaint area", "Only masked" if inpaint.area == "masked" else None
+    yield "Masked area padding", inpaint.padding if inpaint.area == "masked" else None
+    yield "Masked content", FILLS[inpaint.fill] if inpaint.fill != "original" else None
+
+
+def _sampling(request: GenerationRequest) -> Pairs:
+    plain = type(request.sampling)()
+    for key, name, _ in _SAMPLING:
+        if key != "NGMS":  # stands among the first keys
+            yield key, _but(getattr(request.sampling, name), getattr(plain, name))
+
+
+def _soft(soft: SoftInpaint) -> Pairs:
+    yield "Soft inpainting enabled", True
+    for key, name in _SOFT:
+        yield key, getattr(soft, name)
+
+
+def _own(request: GenerationRequest) -> Pairs:
+    """What A1111 has no key for."""
+    yield "Styles", _json(request.styles) if request.styles else None
+    yield "Combinations", request.combinations or None
+    yield "Start", _json(request.start.model_dump(mode="json", exclude_defaults=True)) if request.start else None
+    yield "Compat", " ".join(request.compat)
+
+
+def _but(value: Any, silent: Any) -> Any:
+    """The value, unless silence says the same."""
+    return None if value == silent else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _texts(request: GenerationRequest) -> list[str]:
+    hires = request.hires
+    given = (request.prompt, request.negative_prompt, request.prompt_template, request.negative_prompt_template)
+    return [text for text in (*given, *((hires.prompt, hires.negative_prompt) if hires else ())) if text]
 
 
 def _shown(value: Any) -> str:
@@ -188,54 +281,45 @@ def _key(head: str) -> str:
     return head if _KEY.fullmatch(head) else ""
 
 
-def _overlay(data: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Put values at dotted paths into nested dicts, in place."""
-    for path, value in fields.items():
-        *parents, name = path.split(".")
-        place = data
-        for parent in parents:
-            place[parent] = place.get(parent) or {}
-            place = place[parent]
-        place[name] = value
-    return data
-
-
-class _Reader:
+class _Reader(Gathering):
     """Takes pairs one by one into valid fields; what is left over is unknown."""
 
     def __init__(self, pairs: Mapping[str, str]) -> None:
+        super().__init__()
         self._left = dict(pairs)
-        self._fields: dict[str, Any] = {}
-        self._warnings: list[WorkbenchError] = []
         self._is_ours = pairs.get("Version", "").split(" ")[0] == PROGRAM
         self._known = {"Version": pairs.get("Version", ""), "Model hash": pairs.get("Model hash", "")}
 
-    def take(self, *names_and_values: Any) -> None:
-        """Fields that stand or fall together: path, value, path, value."""
-        fields = dict(zip(names_and_values[::2], names_and_values[1::2], strict=True))
-        try:
-            GenerationRequest.from_data(_overlay({"seed": 0}, fields))
-            self._fields |= fields
-        except WorkbenchError as problem:
-            self._warn(problem, next(iter(fields)))
-
     def take_all(self) -> None:
-        self._fields |= {"clip_skip": 1, "sampling.eta": None, "hires": None, "extensions": {}}  # what silence means
+        # what silence means
+        self.fields |= {"clip_skip": 1, "sampling.eta": None, "hires": None, "extensions": {}, "vae": "", "ensd": 0}
+        self.fields |= {"variation": None, "seed_resize": None, "refiner": None, "tiling": "none", "styles": []}
+        self.fields |= {"emphasis": "original", "combinations": False, "sampling.zero_terminal_snr": False}
         self._number("Steps", "sampling.steps", int)
         self._number("CFG scale", "sampling.cfg_scale", float)
         self._number("Seed", "seed", int)
         self._number("Clip skip", "clip_skip", int)
+        self._number("ENSD", "ensd", int)
         self._number("Eta", "sampling.eta", float)
         self._number("Eta DDIM", "sampling.eta", float)
         if sampler := self._left.pop("Sampler", ""):
             name, schedule = split_sampler_name(sampler)
             self.take("sampling.sampler", name)
             self.take("sampling.schedule", self._left.pop("Schedule type", schedule or "Automatic"))
+        self._sampling()
         self._size()
         self.take("noise", self._left.pop("RNG", "nv").lower())  # A1111's GPU noise is what NV computes anywhere
         if model := self._left.pop("Model", ""):
             self.take("model.checkpoint", model, "model.sha256", None)
+        self._named("VAE", "vae", str)
+        self._left.pop("VAE hash", None)
+        self._word("Emphasis", "emphasis", EMPHASIS)
+        self._word("Tiling", "tiling", TILING)
+        self._seeds()
+        self._refiner()
+        self._starting()
         self._hires()
+        self._wording()
         compat = self._left.pop("Compat", "").split() if self._is_ours else ["a1111"]
         self.take("compat", compat)
         self._extensions()
@@ -243,53 +327,153 @@ class _Reader:
             self._left.pop(key, None)
 
     def recall(self) -> Recall:
-        return Recall(
-            self._fields, self._left, tuple(self._warnings), self._known["Model hash"], self._known["Version"]
-        )
+        return Recall(self.fields, self._left, tuple(self.warnings), self._known["Model hash"], self._known["Version"])
 
     def _size(self) -> None:
-        if size := self._left.pop("Size", ""):
-            match = _SIZE.fullmatch(size)
-            if match:
-                self.take("size.width", int(match[1]), "size.height", int(match[2]))
-            else:
-                self._warn(BadValue(f"The size {size[:40]!r} is none.", "Write it as 512x512."), "size")
+        if not (size := self._left.pop("Size", "")):
+            return
+        if match := _SIZE.fullmatch(size):
+            self.take("size.width", int(match[1]), "size.height", int(match[2]))
+        else:
+            self.warn(BadValue(f"The size {size[:40]!r} is none.", "Write it as 512x512."), "size")
+
+    def _sampling(self) -> None:
+        plain = GenerationRequest(seed=0).sampling
+        for key, name, kind in _SAMPLING:
+            self.fields[f"sampling.{name}"] = getattr(plain, name)
+            self._named(key, f"sampling.{name}", kind)
+        if self._left.get("Noise Schedule") == _ZERO_SNR:
+            del self._left["Noise Schedule"]
+            self.take("sampling.zero_terminal_snr", True)
+
+    def _seeds(self) -> None:
+        seed, strength = (self._parse(self._left.get(key, ""), kind) for key, kind in
+                          (("Variation seed", int), ("Variation seed strength", float)))  # fmt: skip
+        taken = seed is not None and self.take("variation.seed", seed, "variation.strength", strength or 0.0)
+        if taken:
+            del self.fields["variation"]
+            self._drop("Variation seed", "Variation seed strength")
+        size = _SIZE.fullmatch(self._left.get("Seed resize from", ""))
+        if size and self.take("seed_resize", {"width": int(size[1]), "height": int(size[2])}):
+            self._drop("Seed resize from")
+
+    def _refiner(self) -> None:
+        if not (name := self._left.pop("Refiner", "")):
+            return
+        switch = self._parse(self._left.pop("Refiner switch at", ""), float)
+        named = _HASHED.fullmatch(name)
+        if self.take("refiner.checkpoint", named[1] if named and not self._is_ours else name,
+                     "refiner.switch_at", 0.8 if switch is None else switch):  # fmt: skip
+            del self.fields["refiner"]
+
+    def _starting(self) -> None:
+        """What A1111 says of a starting picture, which itself is not in the text; ours is named in it by its hash."""
+        if self._is_ours:
+            self.fields["start"] = None
+            if written := self._left.pop("Start", ""):
+                self._parsed("start", written)
+                keys = (*(key for key, _ in _inpaint(Inpaint(mask="0" * 64))), *(key for key, _ in _SOFT))
+                self._drop(*keys, "Soft inpainting enabled", "Noise multiplier", "Extra noise", "Image CFG scale",
+                           "Conditional mask weight", "Denoising strength")  # fmt: skip
+            return
+        if "Denoising strength" in self._left and not _HIRES_SIGNS & self._left.keys():
+            self._number("Denoising strength", "start.denoise_strength", float)
+        self._number("Image CFG scale", "start.image_cfg_scale", float)
+        self._number("Noise multiplier", "start.noise_multiplier", float)
+        self._number("Extra noise", "start.extra_noise", float)
+        self._number("Conditional mask weight", "start.inpaint.conditioning_weight", float)
+        if {key for key, _ in _inpaint(Inpaint(mask="0" * 64))} & self._left.keys():
+            self._inpainting()
+        if self._left.pop("Soft inpainting enabled", "") == "True":
+            found = {f"start.inpaint.soft.{name}": self._parse(self._left.pop(key, ""), float) for key, name in _SOFT}
+            for path, value in found.items():
+                if value is not None:
+                    self.take(path, value)
+
+    def _inpainting(self) -> None:
+        silent = StartFrom(picture="0" * 64, inpaint=Inpaint(mask="0" * 64)).inpaint or Inpaint(mask="0" * 64)
+        for name in ("invert", "blur", "area", "padding", "fill"):
+            self.fields[f"start.inpaint.{name}"] = getattr(silent, name)
+        self.take("start.inpaint.invert", self._left.pop("Mask mode", "") == "Inpaint not masked")
+        self._number("Mask blur", "start.inpaint.blur", int)
+        self.take("start.inpaint.area", "masked" if self._left.pop("Inpaint area", "") == "Only masked" else "whole")
+        self._number("Masked area padding", "start.inpaint.padding", int)
+        self._word("Masked content", "start.inpaint.fill", FILLS)
 
     def _hires(self) -> None:
-        if not {"Hires upscale", "Hires resize", "Hires upscaler", "Hires steps"} & self._left.keys():
+        if not _HIRES_SIGNS & self._left.keys():
             return
         scale = self._parse(self._left.pop("Hires upscale", ""), float)
         resize = _SIZE.fullmatch(self._left.get("Hires resize", ""))
-        if scale is None and resize and "size.width" in self._fields:
-            del self._left["Hires resize"]
-            scale = max(int(resize[1]) / self._fields["size.width"], int(resize[2]) / self._fields["size.height"])
-        self._fields.pop("hires")
+        self.fields.pop("hires")
         self.take("hires.scale", 2.0 if scale is None else scale)
+        if resize and self.take("hires.width", int(resize[1]), "hires.height", int(resize[2])):
+            self._drop("Hires resize")
         self._number("Hires steps", "hires.steps", int)
         self._number("Denoising strength", "hires.denoise_strength", float)
-        if upscaler := self._left.pop("Hires upscaler", ""):
-            self.take("hires.upscaler", upscaler)
+        self._number("Hires denoising strength", "hires.denoise_strength", float)
+        self._number("Hires CFG Scale", "hires.cfg_scale", float)
+        for key, name in _HIRES_WORDS.items():
+            if (text := self._left.pop(key, "")) and not text.startswith("Use same "):
+                self.take(f"hires.{name}", text)
+
+    def _wording(self) -> None:
+        if not self._is_ours:
+            return
+        self.fields |= {"prompt_template": None, "negative_prompt_template": None}
+        if "Template" in self._left or "Negative Template" in self._left:
+            self.take("prompt_template", self._left.pop("Template", ""))
+            self.take("negative_prompt_template", self._left.pop("Negative Template", ""))
+        if written := self._left.pop("Styles", ""):
+            self._parsed("styles", written)
+        self._named("Combinations", "combinations", bool)
 
     def _extensions(self) -> None:
         for key in [key for key in self._left if self._is_ours and key.startswith(_EXTENSION)]:
             name = key.removeprefix(_EXTENSION)
             try:
                 settings = json.loads(self._left[key])
-                extensions = {**self._fields.get("extensions", {}), name: settings}
+                extensions = {**self.fields.get("extensions", {}), name: settings}
             except (ValueError, RecursionError):
-                self._warn(BadValue(f"The settings of {name!r} are not JSON.", "They are left out."), "extensions")
+                self.warn(BadValue(f"The settings of {name!r} are not JSON.", "They are left out."), "extensions")
                 continue
             del self._left[key]
             self.take("extensions", extensions)
+
+    def _parsed(self, path: str, written: str) -> None:
+        """A field whose value is JSON."""
+        try:
+            self.take(path, json.loads(written))
+        except (ValueError, RecursionError):
+            self.warn(BadValue(f"What is said of {path} is not JSON.", "It is left out."), path)
+
+    def _word(self, key: str, path: str, words: Mapping[str, str]) -> None:
+        """A field that is one of a few words."""
+        if text := self._left.pop(key, ""):
+            meant = {word.lower(): value for value, word in words.items()}.get(text.lower(), text)
+            if not (path == "tiling" and text.lower() == "false"):
+                self.take(path, meant)
+
+    def _named(self, key: str, path: str, kind: Callable[[str], Any]) -> None:
+        """A field by its kind: a number, a text, or a claim."""
+        if kind is bool or kind is str:
+            if text := self._left.pop(key, ""):
+                self.take(path, text == "True" if kind is bool else text)
+        else:
+            self._number(key, path, kind)
 
     def _number(self, key: str, path: str, kind: Callable[[str], float]) -> None:
         if (text := self._left.pop(key, None)) is None:
             return
         value = self._parse(text, kind)
         if value is None:
-            self._warn(BadValue(f"{key} is {text[:40]!r}, which is no number.", "It is left out."), path)
+            self.warn(BadValue(f"{key} is {text[:40]!r}, which is no number.", "It is left out."), path)
         else:
             self.take(path, value)
+
+    def _drop(self, *keys: str) -> None:
+        for key in keys:
+            self._left.pop(key, None)
 
     @staticmethod
     def _parse(text: str, kind: Callable[[str], float]) -> float | None:
@@ -299,8 +483,3 @@ class _Reader:
         if kind is int and value.is_integer() and abs(value) < 2**53:
             return int(value)
         return None if kind is int else value
-
-    def _warn(self, problem: WorkbenchError, path: str) -> None:
-        self._warnings.append(
-            BadValue(problem.message, problem.hint, code=problem.code, field=problem.field or path, **problem.facts)
-        )

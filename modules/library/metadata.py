@@ -1,15 +1,16 @@
 """Texts inside picture files: packed for Pillow, and unpacked without decoding a pixel, whatever the file holds.
 
 PNG carries text chunks "parameters" (what A1111 and its kin read) and "atelier" (our record as JSON). JPEG and WebP
-carry EXIF: the UserComment in UTF-16, as A1111 writes it, and our record in the MakerNote.
+carry EXIF: the UserComment in UTF-16, as A1111 writes it, and our record in the MakerNote. AVIF's EXIF, GIF's comment
+and the texts of other programs are read only.
 """
 
 import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -21,6 +22,8 @@ from modules.core.errors import WorkbenchError
 
 INFOTEXT: Final = "parameters"
 RECORD: Final = "atelier"
+# Texts in which other programs say how a picture was made: ComfyUI, InvokeAI, NovelAI, and XMP (Draw Things).
+OTHERS: Final = ("prompt", "invokeai_metadata", "Software", "Description", "Comment", "XML:com.adobe.xmp")
 _MOST: Final = limits.INFOTEXT_READ_BYTES
 _CHUNKS_MOST: Final = 100_000  # a 64 megapixel PNG in pieces of 8 KiB has 25,000
 _EXIF_MOST: Final = 4 * limits.MIB
@@ -34,11 +37,15 @@ _MAKER: Final = b"Atelier\0"  # followed by JSON, or by JSON in zlib's format
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture file says about itself: infotext ("" without), our record (None without), what was dropped."""
+    """What a picture file says about itself: infotext ("" without), our record (None without), what was dropped.
+
+    ``others`` are texts of other programs by the names in OTHERS.
+    """
 
     infotext: str = ""
     record: dict[str, Any] | None = None
     warnings: tuple[WorkbenchError, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def pack(
@@ -82,6 +89,8 @@ def unpack(source: Path | bytes) -> Metadata:
             return _from_exif(_jpeg_exif(file))
         if start.startswith(b"RIFF") and start[8:] == b"WEBP":
             return _from_exif(_webp_exif(file))
+        if start.startswith((b"GIF87a", b"GIF89a")) or start[4:12] in (b"ftypavif", b"ftypavis"):
+            return _from_pillow(file)
         return Metadata()
 
 
@@ -105,14 +114,30 @@ def _from_png(file: BinaryIO) -> Metadata:
     for kind, content, is_whole in _png_texts(file):
         keyword, _, rest = content.partition(b"\0")
         name = keyword.decode("latin-1")
-        if name not in (INFOTEXT, RECORD) or name in texts:
+        if name not in (INFOTEXT, RECORD, *OTHERS) or name in texts:
             continue
         text = _png_text(kind, rest) if is_whole else None
         if text is None:
             warnings.append(_too_large())
         else:
             texts[name] = text
-    return _metadata(texts.get(INFOTEXT, ""), texts.get(RECORD, ""), warnings)
+    others = {name: text for name, text in texts.items() if name in OTHERS}
+    return _metadata(texts.get(INFOTEXT, ""), texts.get(RECORD, ""), warnings, others)
+
+
+def _from_pillow(file: BinaryIO) -> Metadata:
+    """AVIF's EXIF and GIF's comment: their containers are Pillow's to read, which decodes no pixel for it."""
+    try:
+        with Image.open(file, formats=("AVIF", "GIF")) as image:
+            said = image.info
+            comment, exif = said.get("comment", b""), said.get("exif", b"")
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError, Image.DecompressionBombError):
+        return Metadata()
+    if exif:
+        return _from_exif(exif)
+    if len(comment) > _MOST:
+        return Metadata(warnings=(_too_large(),))
+    return Metadata(comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment))
 
 
 def _png_texts(file: BinaryIO) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -180,7 +205,8 @@ def _webp_exif(file: BinaryIO) -> bytes:
 def _from_exif(raw: bytes) -> Metadata:
     if len(raw) > _EXIF_MOST:
         return Metadata(warnings=(_too_large(),))
-    private = _exif_texts(raw.removeprefix(b"Exif\0\0"))
+    tiff = raw.removeprefix(b"Exif\0\0")
+    private = _exif_texts(tiff)
     comment, note = private.get(ExifTags.Base.UserComment, b""), private.get(ExifTags.Base.MakerNote, b"")
     written: str | None = ""
     if note.startswith(_MAKER):
@@ -190,7 +216,24 @@ def _from_exif(raw: bytes) -> Metadata:
     text = _comment(comment)
     is_large = written is None or len(text) > _MOST
     warnings = [_too_large()] if is_large else []
-    return _metadata(text if len(text) <= _MOST else "", written or "", warnings)
+    return _metadata(text if len(text) <= _MOST else "", written or "", warnings, _graph(tiff))
+
+
+def _graph(tiff: bytes) -> dict[str, str]:
+    """ComfyUI's graph, which its WebP files carry as "prompt:{...}" under a camera's maker or model."""
+    order = _order(tiff)
+    entries = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0]) if order else {}
+    for kind, count, value in (entries.get(tag, (0, 0, b"")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)):
+        start = struct.unpack(order + "I", value)[0] if kind in _BYTES and count > 4 else len(tiff)
+        text = tiff[start : start + min(count, _MOST)].rstrip(b"\0").decode("utf-8", "replace")
+        if text.startswith("prompt:"):
+            return {"prompt": text.removeprefix("prompt:")}
+    return {}
+
+
+def _order(tiff: bytes) -> str:
+    """How struct reads this TIFF's numbers; "" for what is none."""
+    return {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "") if len(tiff) >= 8 else ""
 
 
 def _exif_texts(tiff: bytes) -> dict[int, bytes]:
@@ -198,8 +241,8 @@ def _exif_texts(tiff: bytes) -> dict[int, bytes]:
 
     Read here rather than by Pillow, which warns through a global filter about every damaged file.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
-    if not order or len(tiff) < 8:
+    order = _order(tiff)
+    if not order:
         return {}
     found: dict[int, bytes] = {}
     place = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0]).get(ExifTags.IFD.Exif)
@@ -229,14 +272,15 @@ def _comment(raw: bytes) -> str:
     return body.decode("utf-16-le" if is_little else "utf-16-be", "replace").rstrip("\0")
 
 
-def _metadata(infotext: str, written: str, warnings: list[WorkbenchError]) -> Metadata:
+def _metadata(infotext: str, written: str, warnings: list[WorkbenchError], others: Mapping[str, str]) -> Metadata:
     record: Any = None
     if written:
         try:
             record = strictjson.loads(written)
         except WorkbenchError as problem:
             warnings.append(problem)
-    return Metadata(infotext, cast(dict[str, Any], record) if isinstance(record, dict) else None, tuple(warnings))
+    kept = cast(dict[str, Any], record) if isinstance(record, dict) else None
+    return Metadata(infotext, kept, tuple(warnings), others)
 
 
 def _too_large() -> WorkbenchError:

@@ -82,6 +82,7 @@ class Outputs:
         itself is never lost to them.
         Raises DiskFull or WorkbenchError "not_writable" and then leaves nothing behind: save the same pixels again.
         """
+        request = request.at(picture)
         image = _image(pixels, width, height)
         parents = (*request.parents(), *parents)
         self._find_disk()

@@ -1,5 +1,6 @@
 """Every mistake that a request can hold, found all at once, so that the page can show each beside its control."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,12 +46,18 @@ def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | Non
     Pictures and masks that it starts from are looked up in ``inputs``; without them they are taken to be there.
     """
     return [
-        *_prompt(request, "prompt", request.prompt),
-        *_prompt(request, "negative_prompt", request.negative_prompt),
+        *_prompts(request, "prompt", (request.prompt, *request.prompts)),
+        *_prompts(request, "negative_prompt", (request.negative_prompt, *request.negative_prompts)),
         *_model(request, catalogue),
         *(Problem.of(problem, "start") for problem in input_problems(request, inputs)),
         *_size(request),
     ]
+
+
+def _prompts(request: GenerationRequest, field: str, texts: tuple[str, ...]) -> Iterator[Problem]:
+    """The first picture's problem that there is."""
+    found = (problem for text in dict.fromkeys(texts) for problem in _prompt(request, field, text))
+    yield from itertools.islice(found, 1)
 
 
 def _prompt(request: GenerationRequest, field: str, text: str) -> Iterator[Problem]:

@@ -1,16 +1,17 @@
 """Chance in prompts: ``{a|b}`` picks one, ``{2$$a|b|c}`` picks two, ``__name__`` picks a line of a list."""
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from modules.core import limits
 from modules.core.errors import BadValue
 
 DEPTH: Final = 8  # lists that name lists that name lists
-_NAME: Final = re.compile(r"__(?=[^\s_])([\w./-]{1,100}?)__(?!_)")
+_NAME: Final = re.compile(r"__(?=[^\s_])([\w./*-]{1,100}?)__(?!_)")
 _SPECIAL: Final = re.compile(r"\\.|[{}|\[\]]", re.DOTALL)
 _COUNT: Final = re.compile(r"\s*(\d{1,2})(?:-(\d{1,2}))?\$\$")
 _SHARE: Final = re.compile(r"\s*(\d{1,6}(?:\.\d{0,6})?)::")
@@ -41,16 +42,124 @@ def expand(text: str, lines: Callable[[str], Sequence[str] | None], seed: int, *
             return Expanded(text, tuple(missing))
         text = "".join(part for _, part in parts)
         if len(text) > limits.PROMPT_CHARACTERS:
-            raise BadValue(
-                f"With its wildcards the prompt has more than {limits.PROMPT_CHARACTERS} characters.",
-                "Use fewer or shorter lists.",
-                code="prompt_too_long", field=field, high=limits.PROMPT_CHARACTERS,
-            )  # fmt: skip
-    raise BadValue(
-        f"The wildcards name one another more than {DEPTH} levels deep.",
-        "See whether a list names itself.",
-        code="wildcard_too_deep", field=field, high=DEPTH,
-    )  # fmt: skip
+            raise _too_long(field)
+    raise _too_deep(field)
+
+
+def combinations(
+    text: str, lines: Callable[[str], Sequence[str] | None], most: int, *, field: str = "prompt"
+) -> tuple[Expanded, ...]:
+    """Every text that ``expand`` could give, in the order in which it is written, at most ``most`` of them.
+
+    Options of weight 0 are left out; of ``2$$a|b|c`` every selection is made, in the order of the options. Raises as
+    ``expand``.
+    """
+    _refuse_depth(text, field)
+    found: list[Expanded] = []
+    waiting = [_Begun("", ((text, 0),), ())]  # the last is gone on with, so that texts come in order
+    while waiting and len(found) < most:
+        begun = waiting.pop()
+        if not begun.rest:
+            found.append(Expanded(begun.done, begun.missing))
+            continue
+        following = list(itertools.islice(_grown(begun, lines, field), most - len(found)))
+        waiting += reversed(following)
+    return tuple(found)
+
+
+def is_chance(text: str) -> bool:
+    """Whether something of the text would be picked: a list by name, or braces with a ``|``."""
+    return bool(_NAME.search(text)) or _first_brace(text) is not None
+
+
+class _Begun(NamedTuple):
+    """A combination so far: what is done, pieces still to be looked at with their depth, and lists not found."""
+
+    done: str
+    rest: tuple[tuple[str, int], ...]
+    missing: tuple[str, ...]
+
+
+def _grown(begun: _Begun, lines: Callable[[str], Sequence[str] | None], field: str) -> Iterator[_Begun]:
+    """The combination with the first thing in its rest chosen, once for each choice there is."""
+    (piece, depth), *rest = begun.rest
+    name, brace = _NAME.search(piece), _first_brace(piece)
+    if brace is not None and (name is None or brace[0] < name.start()):
+        start, end, options = brace
+        chosen, inner = _selections(options), depth
+    elif name is not None:
+        start, end, inner = name.start(), name.end(), depth + 1
+        chosen = iter(lines(name[1]) or ())
+        if not (first := next(chosen, None)):
+            done = begun.done + piece[:end]
+            yield _Begun(done, ((piece[end:], depth), *rest), tuple(dict.fromkeys((*begun.missing, name[1]))))
+            return
+        if inner > DEPTH:
+            raise _too_deep(field)
+        chosen = itertools.chain((first,), chosen)
+    else:
+        yield _Begun(begun.done + piece, tuple(rest), begun.missing)
+        return
+    done, after = begun.done + piece[:start], ((piece[end:], depth), *rest)
+    left = len(done) + sum(len(other) for other, _ in after)
+    for option in chosen:
+        if left + len(option) > limits.PROMPT_CHARACTERS:
+            raise _too_long(field)
+        yield _Begun(done, ((option, inner), *after), begun.missing)
+
+
+def _first_brace(text: str) -> tuple[int, int, list[str]] | None:
+    """(start, end, options) of the first outermost braces with a bar of their own; None where there are none."""
+    found: list[tuple[int, int, list[str]]] = []
+    stack: list[_Place] = []
+    for match in _SPECIAL.finditer(text):
+        char = match[0]
+        if char == "{":
+            stack.append(_Place(match.start()))
+        elif not stack:
+            continue
+        elif char == "}":
+            place = stack.pop()
+            if place.bars:
+                edges = [place.start, *place.bars, match.start()]
+                options = [text[one + 1 : other] for one, other in itertools.pairwise(edges)]
+                found.append((place.start, match.end(), options))
+            if not stack and found:
+                break
+        elif char == "|" and not stack[-1].brackets:
+            stack[-1].bars.append(match.start())
+        else:
+            stack[-1].brackets = max(0, stack[-1].brackets + (char == "[") - (char == "]"))
+    return min(found, default=None, key=lambda one: one[0])
+
+
+class _Place:
+    """An open brace by its place, and the places of its bars."""
+
+    __slots__ = ("bars", "brackets", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.bars: list[int] = []
+        self.brackets = 0
+
+
+def _selections(options: list[str]) -> Iterator[str]:
+    """What can be chosen of the options of one pair of braces."""
+    count = _counted(options)
+    possible = [text for text, weight in map(_weigh, count.options) if weight] or [
+        text for text, _ in map(_weigh, count.options)
+    ]
+    for wanted in range(min(count.least, len(possible)), min(count.most, len(possible)) + 1):
+        yield from (count.joint.join(some) for some in itertools.combinations(possible, wanted))
+
+
+def _refuse_depth(text: str, field: str) -> None:
+    open_braces = 0
+    for match in _SPECIAL.finditer(text):
+        open_braces = max(0, open_braces + (match[0] == "{") - (match[0] == "}"))
+        if open_braces > limits.PROMPT_NESTING:
+            raise _too_nested(field)
 
 
 def from_text(text: str) -> tuple[str, ...]:
@@ -97,11 +206,7 @@ def _pick_braces(text: str, draw: Callable[[], float], field: str) -> str:
         if char == "{":
             stack.append(_Brace())
             if len(stack) > limits.PROMPT_NESTING + 1:
-                raise BadValue(
-                    f"More than {limits.PROMPT_NESTING} braces are open at once in the prompt.",
-                    "Close some, or write \\{ for braces that are only text.",
-                    code="prompt_too_deep", field=field, high=limits.PROMPT_NESTING,
-                )  # fmt: skip
+                raise _too_nested(field)
         elif char == "}" and len(stack) > 1:
             stack.pop()
             stack[-1].text.append(_choose(top, draw))
@@ -118,18 +223,33 @@ def _pick_braces(text: str, draw: Callable[[], float], field: str) -> str:
     return "".join(stack[0].text)
 
 
+class _Counted(NamedTuple):
+    """The options of one pair of braces, how many are wanted, and what joins them."""
+
+    options: list[str]
+    least: int
+    most: int
+    joint: str
+
+
+def _counted(options: list[str]) -> _Counted:
+    """Read the ``1-3$$ and $$`` in front of the first option."""
+    count = _COUNT.match(options[0])
+    if not count:
+        return _Counted(options, 1, 1, ", ")
+    least = int(count[1])
+    first, joint = options[0][count.end() :], ", "
+    separator, mark, rest = first.partition("$$")
+    if mark:
+        joint, first = separator, rest
+    return _Counted([first, *options[1:]], least, max(least, int(count[2] or least)), joint)
+
+
 def _choose(brace: _Brace, draw: Callable[[], float]) -> str:
     options = [*brace.options, "".join(brace.text)]
     if len(options) == 1:
         return "{" + options[0] + "}"
-    least, most, joint = 1, 1, ", "
-    if count := _COUNT.match(options[0]):
-        least = int(count[1])
-        most = max(least, int(count[2] or least))
-        options[0] = options[0][count.end() :]
-        separator, mark, rest = options[0].partition("$$")
-        if mark:
-            joint, options[0] = separator, rest
+    options, least, most, joint = _counted(options)
     weighted = [_weigh(option) for option in options]
     wanted = min(least + int(draw() * (most - least + 1)), len(weighted)) if most > least else min(most, len(weighted))
     picked: list[str] = []
@@ -155,3 +275,27 @@ def _place(weighted: Sequence[tuple[str, float]], draw: Callable[[], float]) -> 
         if left < 0:
             return place
     return max(place for place, (_, weight) in enumerate(weighted) if weight)
+
+
+def _too_deep(field: str) -> BadValue:
+    return BadValue(
+        f"The wildcards name one another more than {DEPTH} levels deep.",
+        "See whether a list names itself.",
+        code="wildcard_too_deep", field=field, high=DEPTH,
+    )  # fmt: skip
+
+
+def _too_long(field: str) -> BadValue:
+    return BadValue(
+        f"With its wildcards the prompt has more than {limits.PROMPT_CHARACTERS} characters.",
+        "Use fewer or shorter lists.",
+        code="prompt_too_long", field=field, high=limits.PROMPT_CHARACTERS,
+    )  # fmt: skip
+
+
+def _too_nested(field: str) -> BadValue:
+    return BadValue(
+        f"More than {limits.PROMPT_NESTING} braces are open at once in the prompt.",
+        "Close some, or write \\{ for braces that are only text.",
+        code="prompt_too_deep", field=field, high=limits.PROMPT_NESTING,
+    )  # fmt: skip

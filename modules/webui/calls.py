@@ -10,6 +10,8 @@ from modules.core import strictjson
 from modules.core.errors import WorkbenchError
 from modules.core.events import FormAnswered
 from modules.families.base import Defaults
+from modules.jobs import notes
+from modules.planning import wording
 from modules.webui import forms
 from modules.webui.controls import Form
 
@@ -60,8 +62,8 @@ class Calls:
 
         The note's ``set`` holds values by name, ``follow`` names of values that bring others (a shape its size); these
         others are told even if the form seems to hold them, since an earlier answer may still be on its way there.
-        ``reset`` a fold's name, ``picture`` a picture's id whose settings are
-        taken (``only`` names some of them), and ``generate`` asks to queue the result at once.
+        ``reset`` a fold's name, ``write_styles`` that styles become text of the prompts, ``picture`` a picture's id
+        whose settings are taken (``only`` names some of them), and ``generate`` asks to queue the result at once.
         """
         before = self._named(given)
         try:
@@ -99,6 +101,8 @@ class Calls:
     def _changed(self, before: forms.Values, wish: Mapping[str, Any]) -> forms.Values:
         old = self._models.defaults(before["checkpoint"])
         patch = dict(wish.get("set") or {})
+        if wish.get("write_styles"):
+            patch |= self._styles_written(before)
         patch |= {leader: before[leader] for leader in wish.get("follow") or () if leader in FOLLOWERS}
         if wish.get("picture"):
             patch = {**self._settings_of(wish["picture"], wish.get("only")), **patch}
@@ -111,13 +115,20 @@ class Calls:
         picture = self._studio.gallery.get(picture_id)
         if picture.request is None:
             raise WorkbenchError("This picture carries no settings.", "", code="no_settings", status=422)
-        defaults = self._models.defaults(picture.request.model.checkpoint)
-        values = forms.values_of(picture.request, self._form, defaults)
+        request = wording.typed(picture.request, self._studio.phrases, picture.seed or 0)
+        defaults = self._models.defaults(request.model.checkpoint)
+        values = forms.values_of(request, self._form, defaults)
         values |= {"seed": str(picture.seed), "count": 1}
         following = ("shape", "quality")  # from size and steps
         return {
             name: value for name, value in values.items() if name not in following and (only is None or name in only)
         }
+
+    def _styles_written(self, before: forms.Values) -> forms.Values:
+        """The prompts with the chosen styles in them as text, and no style chosen any more."""
+        texts = str(before["prompt"] or ""), str(before["negative_prompt"] or "")
+        prompt, negative = wording.longest(*texts, forms.styles_of(before["styles"]), self._studio.phrases)
+        return {"prompt": prompt, "negative_prompt": negative, "styles": "[]"}
 
     def _fresh_fold(self, fold: str, before: forms.Values, defaults: Defaults) -> forms.Values:
         fresh = forms.start(self._form, defaults, before["prompt"])
@@ -128,22 +139,26 @@ class Calls:
     ) -> None:
         said = dict(told or {})
         try:
-            request = forms.request_of(values, self._form)
+            worded = wording.word(forms.request_of(values, self._form), self._studio.phrases)
+            request = worded.request
             self._models.refuse(request)
             job = self._studio.queue.submit(request, client=CLIENT, workspace=_workspace(workspace), priority=priority)
         except WorkbenchError as problem:
             self._answer(workspace, note, said, problem)
             return
+        notes.tell(self._studio.bus, job, worded.notes)
         self._keep(workspace, note, values)
         self._answer(workspace, note, {**said, "seed": request.seed}, accepted=job.id)
 
     def _outlook(self, values: forms.Values) -> dict[str, Any]:
         """Problems and the estimate of the request as the form stands, for the page to show before any press."""
         try:
-            request = forms.request_of(values, self._form)
+            worded = wording.word(forms.request_of(values, self._form), self._studio.phrases)
         except WorkbenchError as problem:
-            return {"problems": [problem.as_dict()], "estimate_s": None}
-        return self._models.outlook(request)
+            return {"problems": [problem.as_dict()], "notes": [], "estimate_s": None}
+        noted = [note.model_dump(mode="json") for note in worded.notes]
+        outlook = self._models.outlook(worded.request)
+        return {**outlook, "notes": [*outlook.get("notes", ()), *noted]}
 
     def _answer(
         self,

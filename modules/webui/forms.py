@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.core import limits, strictjson
-from modules.core.errors import BadValue
+from modules.core.errors import BadValue, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.request import GenerationRequest, Hires
 from modules.families.base import Defaults
@@ -130,6 +130,8 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
     data: dict[str, Any] = {
         "prompt": values["prompt"] or "",
         "negative_prompt": values["negative_prompt"] or "",
+        "styles": styles_of(values["styles"]),
+        "combinations": values["chance"] == "all",
         "size": {"width": _whole(values, "width", form), "height": _whole(values, "height", form)},
         "seed": seed_of(values["seed"]),
         "count": _whole(values, "count", form),
@@ -159,6 +161,8 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
     made: Values = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
+        "styles": strictjson.dumps(list(request.styles)),
+        "chance": "all" if request.combinations else "",
         "seed": str(request.seed),
         "count": min(request.count, int(form.named("count").high or 1)),
         "checkpoint": request.model.checkpoint,
@@ -186,6 +190,15 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
             made |= {f"{fold.name}.{name}": value for name, value in (said or {}).items()}
     known = {row.name for row in form.controls}
     return derive({name: value for name, value in made.items() if name in known}, defaults)
+
+
+def styles_of(text: Any) -> list[str]:
+    """The names in the form's list of styles; none where it is no such list."""
+    try:
+        names = strictjson.loads(text or "[]")
+    except WorkbenchError:
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def seed_of(text: Any) -> int:

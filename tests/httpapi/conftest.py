@@ -18,6 +18,7 @@ from modules.jobs.queue import Queue
 from modules.library.checkpoints import Checkpoint
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
+from modules.planning.phrases import Phrases
 from tests.httpapi.asgi import ask, post
 
 
@@ -60,6 +61,7 @@ class Desk:
     checkpoints: Shelf = field(default_factory=Shelf)
     extensions: Registry = field(default_factory=lambda: Registry([]))
     blobs: object = None
+    phrases: object = None
     engine: object = field(
         default_factory=lambda: SimpleNamespace(describe=lambda: {"state": "ready", "device": "cpu"})
     )
@@ -82,7 +84,9 @@ def desk(tmp_path):
     journal = Journal(tmp_path / "jobs.sqlite")
     bus = Bus(journal)
     gallery = Gallery(tmp_path, background=False)
-    made = Desk(settings, journal, bus, Queue(journal, bus), gallery, Outputs(gallery, settings))
+    made = Desk(
+        settings, journal, bus, Queue(journal, bus), gallery, Outputs(gallery, settings), phrases=Phrases(tmp_path)
+    )
     yield made
     made.close()
 

@@ -108,7 +108,7 @@ def test_bad_switches(tell, louder, name, body, status):
 
 def test_tokens_are_counted(tell):
     assert tell("/api/v1/tokens", {"text": "a red fox"}).json() == {
-        "used": 3, "capacity": 75, "boundaries": [], "unknown": [],
+        "used": 3, "capacity": 75, "boundaries": [], "unknown": [], "combinations": 0,
     }  # fmt: skip
     long = tell("/api/v1/tokens", {"text": "fox " * 100}).json()
     assert (long["used"], long["capacity"], len(long["boundaries"])) == (100, 150, 1)
@@ -124,7 +124,7 @@ def test_words_that_the_checkpoint_was_not_taught_are_named(tell, desk):
 
 def test_a_look_ahead_names_every_mistake_and_the_cost(tell, desk):
     good = tell("/api/v1/check", {"request": {"hires": {"scale": 1.5}, "count": 3}}).json()
-    assert good == {"problems": [], "count": 3, "width": 768, "height": 768, "estimate_s": 12.5}
+    assert good == {"problems": [], "count": 3, "width": 768, "height": 768, "estimate_s": 12.5, "notes": []}
     bad = {"size": {"width": 4096, "height": 4096}, "hires": {"scale": 2.0}, "model": {"checkpoint": "gone"}}
     answer = tell("/api/v1/check", {"request": bad}).json()
     assert {problem["field"] for problem in answer["problems"]} == {"model.checkpoint", "hires.scale"}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
-from modules.prompt.wildcards import Expanded, expand, from_text
+from modules.prompt.wildcards import Expanded, combinations, expand, from_text, is_chance
 
 LISTS = {
     "colour": ("red", "blue"),
@@ -117,3 +117,51 @@ def test_any_text_is_expanded(text, seed):
 
 def test_lists_from_text():
     assert from_text("\ufeffred\r\n\n # no\n blue # yes \n") == ("red", "blue # yes")
+
+
+def all_of(text: str, most: int = 64) -> list[str]:
+    return [found.text for found in combinations(text, LISTS.get, most)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", ["plain"]),
+        ("{a|b} {1|2}", ["a 1", "a 2", "b 1", "b 2"]),
+        ("{a|{b|c} d}", ["a", "b d", "c d"]),
+        ("{2$$a|b|c}", ["a, b", "a, c", "b, c"]),
+        ("{1-2$$+$$a|b}", ["a", "b", "a+b"]),
+        ("{0::a|3::b}", ["b"]),
+        ("{[a|b]|c}", ["[a|b]", "c"]),
+        ("{ {a|b} }", ["{ a }", "{ b }"]),
+        ("__thing__", ["cat", "fox", "red house", "blue house"]),
+        ("__nope__ {a|b}", ["__nope__ a", "__nope__ b"]),
+    ],
+)
+def test_every_combination_in_order(text, expected):
+    assert all_of(text) == expected
+    assert set(expected) >= {expand(text, LISTS.get, seed).text for seed in range(30)} or "$$" in text
+
+
+def test_combinations_are_bounded_and_end():
+    assert len(all_of("{a|b|c|d}" * 30)) == 64
+    assert combinations("__nope__ {a|b}", LISTS.get, 9)[1].missing == ("nope",)
+    for text, code in (
+        ("__loop__", "wildcard_too_deep"),
+        ("{" * 65, "prompt_too_deep"),
+        ("__grow__", "prompt_too_long"),
+    ):
+        with pytest.raises(BadValue) as caught:
+            all_of(text)
+        assert caught.value.code == code
+
+
+def test_what_is_chance():
+    assert all(map(is_chance, ("{a|b}", "x __y__", "{ {a|b} }")))
+    assert not any(map(is_chance, ("{a}", "[a|b]", r"\{a|b\}", "{[a|b]}", "a__b")))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([*"ab{}|[]\\$2:_-", "__colour__", "$$"]), max_size=30).map("".join))
+def test_any_text_has_combinations(text):
+    assert 1 <= len(all_of(text, 10)) <= 10

@@ -3,6 +3,8 @@
 import json
 from types import SimpleNamespace
 
+from modules.planning.phrases import Phrases
+from modules.prompt.styles import Style
 from modules.webui import forms
 from modules.webui.calls import Calls
 from modules.webui.controls import Form
@@ -31,8 +33,9 @@ class Bench:
         self.said, self.queued = [], []
         self.drafts = forms.Drafts(folder / "forms.sqlite")
         studio = SimpleNamespace(
-            bus=SimpleNamespace(publish=self.said.append), queue=SimpleNamespace(submit=self.submit)
-        )
+            bus=SimpleNamespace(publish=self.said.append), queue=SimpleNamespace(submit=self.submit),
+            phrases=Phrases(folder), gallery=SimpleNamespace(get=lambda id: self.picture),
+        )  # fmt: skip
         self.calls = Calls(FORM, studio, self.drafts, Models())
 
     def submit(self, request, **about):
@@ -92,3 +95,40 @@ def test_a_note_that_is_no_json_is_answered_as_an_error(tmp_path):
     bench = Bench(tmp_path)
     bench.calls.apply("w", "{", *forms.start(FORM, UNKNOWN, "").values())
     assert bench.said[0].error["code"] == "bad_json"
+
+
+def test_styles_and_wildcards_are_words_before_they_are_queued(tmp_path):
+    bench = Bench(tmp_path)
+    (tmp_path / "wildcards").mkdir()
+    (tmp_path / "wildcards" / "colour.txt").write_text("red\nblue\n", "utf-8")
+    Phrases(tmp_path).keep(Style("ink", "{prompt}, ink wash", "photo"))
+    bench.press("generate", prompt="a __colour__ house __nope__", styles='["ink", "gone"]', seed="7", count=8)
+    request, _ = bench.queued[0]
+    assert set(request.prompts) == {f"a {colour} house __nope__, ink wash" for colour in ("red", "blue")}
+    assert (request.prompt_template, request.styles) == ("a __colour__ house __nope__", ("ink", "gone"))
+    assert [said.code for said in bench.said if said.type == "warned"] == ["unknown_style", "unknown_wildcard"]
+    bench.press("save", 2, prompt="__nope__")
+    assert [note["code"] for note in bench.said[-1].values["notes"]] == ["unknown_wildcard"]
+    bench.press("generate", 3, prompt="__colour__ {a|b}", chance="all")
+    assert bench.queued[1][0].prompts == ("red a", "red b", "blue a", "blue b")
+
+
+def test_a_pictures_settings_are_what_was_typed_and_styles_can_be_written_out(tmp_path):
+    bench = Bench(tmp_path)
+    Phrases(tmp_path).keep(Style("ink", "{prompt}, ink wash", "photo"))
+    bench.press("generate", prompt="a {cat|fox}", styles='["ink"]', seed="7")
+    request, _ = bench.queued[0]
+    bench.picture = SimpleNamespace(request=request, seed=7)
+    bench.press("apply", 2, note={"picture": "p"})
+    told = bench.said[-1].values["values"]
+    assert (told["prompt"], told["styles"]) == ("a {cat|fox}", '["ink"]')
+    Phrases(tmp_path).keep(Style("ink", "charcoal"), instead_of="ink")
+    bench.press("apply", 3, note={"picture": "p"})
+    assert bench.said[-1].values["values"]["prompt"] == request.prompt
+    bench.press("apply", 4, note={"write_styles": True}, prompt="a cat # mine", styles='["ink"]')
+    told = bench.said[-1].values["values"]
+    assert (told["prompt"], told["styles"]) == ("a cat, charcoal", "[]")
+
+
+def test_a_list_of_styles_that_is_none_is_empty():
+    assert [forms.styles_of(text) for text in ("", None, "x", "{}", "[1]", '["a"]')] == [[], [], [], [], [], ["a"]]

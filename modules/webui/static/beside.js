@@ -4,6 +4,7 @@ import { say } from "./boot.js";
 import { h, icon } from "./dom.js";
 import { apply, controls, element, onForm, values } from "./form.js";
 import { now } from "./store.js";
+import { chosen } from "./styles.js";
 
 const TOKENS_AFTER = 250; // ms of quiet
 let counting = null;
@@ -61,7 +62,7 @@ function draw(names, byHand = false) {
     document.documentElement.classList.toggle("face-pro", values.face === "pro");
     document.documentElement.classList.toggle("face-simple", values.face !== "pro");
   }
-  if (changed.has("prompt") || changed.has("checkpoint")) countSoon();
+  if (["prompt", "checkpoint", "styles"].some((name) => changed.has(name))) countSoon();
   if (byHand) follow(changed);
 }
 
@@ -106,7 +107,7 @@ export function onTokens(listener) {
 async function count() {
   const host = document.getElementById("tokens");
   try {
-    const told = await post("tokens", { text: values.prompt || "", checkpoint: values.checkpoint || "" });
+    const told = await post("tokens", { text: values.prompt || "", checkpoint: values.checkpoint || "", styles: chosen() });
     host.textContent = say("control.prompt.tokens", { used: told.used, capacity: told.capacity });
     for (const listener of noteListeners) listener(told);
   } catch (problem) {

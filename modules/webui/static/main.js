@@ -21,6 +21,7 @@ import * as segments from "./segments.js";
 import * as settings from "./settings.js";
 import * as stage from "./stage.js";
 import { change, job, now } from "./store.js";
+import * as styles from "./styles.js";
 import * as tabs from "./tabs.js";
 import * as verbs from "./verbs.js";
 
@@ -50,7 +51,7 @@ form.watch(controls);
 if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
-for (const part of [stage, verbs, rail, picker, gallery, models, extensions, settings]) part.start();
+for (const part of [stage, verbs, rail, picker, styles, gallery, models, extensions, settings]) part.start();
 await streaming;
 await rail.loadRecent();
 decideView();

@@ -2,7 +2,7 @@
 import { say } from "./boot.js";
 import { onTokens } from "./beside.js";
 import { fill, h } from "./dom.js";
-import { apply, element, onOutlook, values } from "./form.js";
+import { apply, element, onForm, onOutlook, values } from "./form.js";
 import { sentence } from "./messages.js";
 import { names } from "./modellist.js";
 import { openPanel } from "./panel.js";
@@ -10,18 +10,22 @@ import { openPanel } from "./panel.js";
 let host = null;
 let unknown = [];
 let problems = [];
+let combinations = 0; // how many pictures the prompt's wildcards can make
 
 export function start() {
   host = h("div", { class: "notes", role: "status" });
   element("prompt").append(host);
   onTokens((told) => {
     unknown = told.unknown || [];
+    combinations = told.combinations || 0;
     draw();
   });
   onOutlook((said) => {
-    problems = said.problems.filter((problem) => problem.field === "prompt" || problem.field === "model.checkpoint");
+    const here = ["prompt", "negative_prompt", "styles", "model.checkpoint"];
+    problems = [...said.problems, ...(said.notes ?? [])].filter((problem) => here.includes(problem.field));
     draw();
   });
+  onForm((names) => names.includes("chance") && draw());
 }
 
 function draw() {
@@ -32,6 +36,21 @@ function draw() {
     problems.map((problem) => h("p", { class: "note warn" }, sentence(problem))),
     unknown.length > 0 &&
       h("p", { class: "note" }, say("notice.unknown_word", { x: unknown.join(say("notice.between_words")) }), starter?.vocabulary && see),
+    chance(),
+  );
+}
+
+// A prompt with wildcards: some of its texts by seed, or all of them, one a picture.
+function chance() {
+  if (combinations < 2) return null;
+  const all = values.chance === "all";
+  const press = () => apply({ set: { chance: all ? "" : "all" } });
+  const facts = { n: combinations };
+  return h(
+    "p",
+    { class: "note" },
+    say(all ? "notice.all_combinations" : "notice.combinations", facts),
+    h("button", { class: "link", type: "button", "data-key": "chance", onclick: press }, say(all ? "notice.by_chance" : "notice.make_all", facts)),
   );
 }
 

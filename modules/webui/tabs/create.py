@@ -18,6 +18,7 @@ def build(form: Form) -> dict[str, Any]:
         with gr.Column(elem_id="controls"):
             _rows([row for row in form.controls if not row.fold], made)
             gr.Column(elem_id="model_row")
+            gr.Column(elem_id="styles_row")
             for fold in form.folds:
                 with gr.Accordion(fold_label(fold), open=False, elem_id=fold_id(fold), elem_classes=["fold", "pro"]):
                     _rows([row for row in form.controls if row.fold == fold.name], made)
