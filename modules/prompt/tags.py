@@ -15,6 +15,8 @@ from modules.prompt.grammar import When
 _TAG: Final = re.compile(r"<(\w++):([^>]++)>")
 _COMMENT: Final = re.compile(r"#[^\n]*+")
 _MOMENT: Final = re.compile(r"\d{1,4}(?:\.\d*)?|\.\d+")
+BEGIN: Final = When(0.0, True)
+END: Final = When(1.0, True)
 LORA_KINDS: Final = frozenset({"lora", "lyco"})
 
 
@@ -42,8 +44,8 @@ class Lora:
     unet: float = 1.0
     rank: int | None = None
     blocks: tuple[float, ...] = ()
-    start: When = When(0.0, True)
-    stop: When = When(1.0, True)
+    start: When = BEGIN
+    stop: When = END
 
 
 def without_comments(text: str) -> Excerpt:
@@ -76,8 +78,8 @@ def loras(tags: Iterable[Tag], *, field: str = "prompt") -> tuple[Lora, ...]:
     """The LoRAs among the tags: ``<lora:name:te:unet:rank>``, where ``te= unet= dyn=`` may stand in any place.
 
     Without ``unet`` the text encoder's strength holds for both; without any it is 1. Strengths are within +-10.
-    ``lbw=`` are block weights, ``start= stop=`` moments (a fraction of the pass with a point, a step without), ``step=``
-    both at once (``step=0.2-0.8``). Raises BadValue with the code ``bad_tag`` or ``too_many_tags``.
+    ``lbw=`` are block weights, ``start= stop=`` moments (a fraction of the pass with a point, a step without), and
+    ``step=0.2-0.8`` says both. Raises BadValue with the code ``bad_tag`` or ``too_many_tags``.
     """
     wanted = [tag for tag in tags if tag.kind.lower() in LORA_KINDS]
     if len(wanted) > limits.NETWORK_TAGS:
