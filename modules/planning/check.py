@@ -1,6 +1,7 @@
 """Every mistake that a request can hold, found all at once, so that the page can show each beside its control."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.part import Part
 from modules.core.request import GenerationRequest
+from modules.planning.adapters import Chosen
 from modules.planning.models import Catalogue, choose
 from modules.prompt import grammar, tags
 from modules.prompt.dialect import dialect_of
@@ -60,9 +62,13 @@ def _prompt(request: GenerationRequest, field: str, text: str) -> Iterator[Probl
 
 def _model(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Problem]:
     try:
-        choose(request.model, catalogue)
+        checkpoint = choose(request.model, catalogue)
     except WorkbenchError as problem:
         yield Problem.of(problem, "model.checkpoint")
+        return
+    with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
+        for problem in Chosen(request, checkpoint, catalogue.adapters).problems:
+            yield Problem.of(problem, "prompt")
 
 
 def _size(request: GenerationRequest) -> Iterator[Problem]:
