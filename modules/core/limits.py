@@ -68,3 +68,7 @@ PREVIEW_SIDE = 512
 # Extensions.
 HOOK_FAILURES_IN_A_ROW = 3
 EXTENSION_IMPORT_S = 20.0
+
+# Adapters.
+ADAPTER_KEYS_SHARE = 0.8  # of a file's tensors that must fit the model, or it was made for another
+EMBEDDING_VECTORS = 1_000  # of one textual inversion

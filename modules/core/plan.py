@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Literal
 
+from pydantic import Field, JsonValue
+
 from modules.core.geometry import Size
 from modules.core.part import Part
 from modules.core.request import GenerationRequest
@@ -22,6 +24,52 @@ class ModelFile(Part):
     stamp: tuple[int, int]
     sha256: str | None = None  # None while the background hash is not ready
     prediction: Literal["eps", "v", "x0", "flow"] = "eps"
+
+
+class AdapterFile(Part):
+    """A LoRA or one of its kin as a prompt asked for it: which file, how strongly on which part, and when.
+
+    ``te`` and ``unet`` are strengths on the text encoders and on the network, ``blocks`` weights in the network's
+    blocks (see `modules.prompt.blocks`), ``rank`` how much of its rank is used (None: all). It acts from ``start`` to
+    ``stop`` of each pass, as shares; ``pictures`` are those it is for, None for all of the job.
+    """
+
+    name: str
+    path: str
+    stamp: tuple[int, int]
+    family: str | None = None  # that it was made for, where its file says so
+    sha256: str | None = None
+    short_hash: str = ""  # 12 digits as infotext writes them; empty while nobody knows
+    te: float = 1.0
+    unet: float = 1.0
+    rank: int | None = None
+    blocks: tuple[float, ...] = ()
+    start: float = 0.0
+    stop: float = 1.0
+    pictures: tuple[int, ...] | None = None
+
+
+class EmbeddingFile(Part):
+    """A textual inversion that a prompt names: the ``word``, and its ``vectors`` many vectors.
+
+    ``bundled`` is its name inside an adapter's file, empty for a file of its own.
+    """
+
+    word: str
+    path: str
+    stamp: tuple[int, int]
+    vectors: int
+    bundled: str = ""
+    short_hash: str = ""
+
+
+class Remark(Part):
+    """Something that the plan leaves out, for the pictures' owner to hear: the job goes on without it."""
+
+    code: str
+    message: str
+    hint: str = ""
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Pass(Part):
@@ -55,8 +103,11 @@ class Plan(Part):
     pictures: tuple[int, ...]
     seeds: tuple[int, ...]
     numerics: str = "auto"  # the named profile of dtypes and attention, see modules.engine
+    adapters: tuple[AdapterFile, ...] = ()
+    embeddings: tuple[EmbeddingFile, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def hash(self) -> str:
         """sha256 over everything that decides pixels: the cache key."""
-        data = self.model_dump(mode="json", exclude={"pictures"})
+        data = self.model_dump(mode="json", exclude={"pictures", "remarks"})
         return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

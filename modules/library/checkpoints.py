@@ -22,6 +22,7 @@ from modules.core.geometry import Size
 from modules.core.settings import CHECKOUT, Settings
 from modules.families import base  # importing the package registers the built-in families
 from modules.library import header
+from modules.library.adapters import Adapters
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
 
@@ -88,13 +89,14 @@ class Catalogue:
     No weight is read to list them: a file's header is read once and remembered in the data folder under its path, size
     and time. With ``hashing`` a thread of low priority works through the sha256 of files that have none: for the one
     process that shows them. ``settings`` may be replaced: its ``checkpoint`` is meant by the empty name. ``folders``
-    stand in for the two. Safe to use from any thread.
+    stand in for the two. ``adapters`` are the LoRAs and embeddings of the same folders. Safe to use from any thread.
     """
 
     def __init__(self, settings: Settings, folders: Sequence[Path] | None = None, *, hashing: bool = False) -> None:
         self.settings = settings
         wanted = folders if folders is not None else (settings.models, CHECKOUT / "models")
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
+        self.adapters = Adapters(settings, self.folders, hashing=hashing)
         self._database = Database(settings.data / ".cache" / "models.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()
         self._found: dict[str, Checkpoint] = {}
@@ -178,6 +180,7 @@ class Catalogue:
         if self._hasher:
             self._hasher.join()
         self._database.close()
+        self.adapters.close()
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for root in self.folders:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.part import Part
 from modules.core.request import GenerationRequest
+from modules.planning.adapters import Chosen
 from modules.planning.inputs import Inputs
 from modules.planning.inputs import problems as input_problems
 from modules.planning.models import Catalogue, choose
@@ -73,9 +75,13 @@ def _prompt(request: GenerationRequest, field: str, text: str) -> Iterator[Probl
 
 def _model(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Problem]:
     try:
-        choose(request.model, catalogue)
+        checkpoint = choose(request.model, catalogue)
     except WorkbenchError as problem:
         yield Problem.of(problem, "model.checkpoint")
+        return
+    with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
+        for problem in Chosen(request, checkpoint, catalogue.adapters).problems:
+            yield Problem.of(problem, "prompt")
 
 
 def _size(request: GenerationRequest) -> Iterator[Problem]:

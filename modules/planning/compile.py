@@ -6,6 +6,7 @@ from modules.core.plan import Pass, Plan
 from modules.core.request import GenerationRequest
 from modules.core.sampling import find_sampler
 from modules.families.base import family
+from modules.planning.adapters import Chosen
 from modules.planning.canvas import canvas_for, enlarged
 from modules.planning.check import check
 from modules.planning.inputs import Inputs
@@ -26,7 +27,8 @@ def compile(
     """
     for problem in check(request, catalogue, inputs):
         raise problem.as_error()
-    file = as_file(choose(request.model, catalogue))
+    checkpoint = choose(request.model, catalogue)
+    file, chosen = as_file(checkpoint), Chosen(request, checkpoint, catalogue.adapters)
     wanted = tuple(range(request.count)) if pictures is None else tuple(pictures)
     seeds = request.seeds()
     return Plan(
@@ -35,6 +37,9 @@ def compile(
         passes=_passes(request, family(file.family).latent.multiple),
         pictures=wanted,
         seeds=tuple(seeds[index] for index in wanted),
+        adapters=tuple(chosen.adapters),
+        embeddings=tuple(chosen.embeddings),
+        remarks=tuple(chosen.remarks),
     )
 
 

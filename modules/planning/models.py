@@ -7,6 +7,7 @@ from modules.core.plan import ModelFile
 from modules.core.request import ModelChoice
 from modules.families.base import Prediction
 from modules.library.checkpoints import Checkpoint
+from modules.planning.adapters import Adapters
 
 
 class Catalogue(Protocol):
@@ -14,6 +15,11 @@ class Catalogue(Protocol):
 
     def find(self, name_or_hash: str) -> Checkpoint:
         """The usable checkpoint of that name or hash, the preferred one for the empty name; raises ModelError."""
+        ...
+
+    @property
+    def adapters(self) -> Adapters:
+        """The LoRAs and embeddings."""
         ...
 
 

@@ -8,11 +8,16 @@ from typing import Final
 
 from modules.core import limits
 from modules.core.errors import BadValue
+from modules.prompt import blocks
 from modules.prompt.excerpt import Excerpt, keep
+from modules.prompt.grammar import When
 
 _TAG: Final = re.compile(r"<(\w++):([^>]++)>")
 _COMMENT: Final = re.compile(r"#[^\n]*+")
-_LORA_KINDS: Final = frozenset({"lora", "lyco"})
+_MOMENT: Final = re.compile(r"\d{1,4}(?:\.\d*)?|\.\d+")
+BEGIN: Final = When(0.0, True)
+END: Final = When(1.0, True)
+LORA_KINDS: Final = frozenset({"lora", "lyco"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,19 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A LoRA asked for by a prompt: its name, its strengths for the text encoder and the network, its rank."""
+    """A LoRA asked for by a prompt: its name, its strengths for the text encoder and the network, its rank.
+
+    ``blocks`` are its weights in the network's blocks (see `modules.prompt.blocks`), empty for all alike; it acts from
+    ``start`` to ``stop`` of each pass.
+    """
 
     name: str
     te: float = 1.0
     unet: float = 1.0
     rank: int | None = None
+    blocks: tuple[float, ...] = ()
+    start: When = BEGIN
+    stop: When = END
 
 
 def without_comments(text: str) -> Excerpt:
@@ -66,9 +78,10 @@ def loras(tags: Iterable[Tag], *, field: str = "prompt") -> tuple[Lora, ...]:
     """The LoRAs among the tags: ``<lora:name:te:unet:rank>``, where ``te= unet= dyn=`` may stand in any place.
 
     Without ``unet`` the text encoder's strength holds for both; without any it is 1. Strengths are within +-10.
-    Raises BadValue with the code ``bad_tag`` or ``too_many_tags``.
+    ``lbw=`` are block weights, ``start= stop=`` moments (a fraction of the pass with a point, a step without), and
+    ``step=0.2-0.8`` says both. Raises BadValue with the code ``bad_tag`` or ``too_many_tags``.
     """
-    wanted = [tag for tag in tags if tag.kind.lower() in _LORA_KINDS]
+    wanted = [tag for tag in tags if tag.kind.lower() in LORA_KINDS]
     if len(wanted) > limits.NETWORK_TAGS:
         raise BadValue(
             f"The prompt names {len(wanted)} networks; {limits.NETWORK_TAGS} are allowed.",
@@ -87,7 +100,22 @@ def _lora(tag: Tag, field: str) -> Lora:
     rank = tag.named.get("dyn") or rank
     if rank and not (rank.isascii() and rank.isdigit() and len(rank) < 6):
         raise _bad_tag(tag, f"{rank[:40]!r} is no rank", field)
-    return Lora(name.strip(), te_strength, unet_strength, int(rank) if rank else None)
+    weights = blocks.read(tag.named.get("lbw", "ALL"))
+    if weights is None or not all(abs(weight) <= limits.PROMPT_WEIGHT for weight in weights):
+        raise _bad_tag(tag, "lbw= takes 12, 17, 20 or 26 numbers within +-10, or a name such as MIDD", field)
+    start, _, stop = tag.named.get("step", "").partition("-")
+    return Lora(
+        name.strip(), te_strength, unet_strength, int(rank) if rank else None,
+        weights if "lbw" in tag.named else (),
+        _moment(tag, tag.named.get("start") or start or "0.0", field),
+        _moment(tag, tag.named.get("stop") or stop or "1.0", field),
+    )  # fmt: skip
+
+
+def _moment(tag: Tag, text: str, field: str) -> When:
+    if not _MOMENT.fullmatch(text.strip()):
+        raise _bad_tag(tag, f"{text[:40]!r} is no moment: a fraction (0.5) or a step (10)", field)
+    return When(float(text), "." in text)
 
 
 def _strength(tag: Tag, number: str, field: str) -> float:

@@ -22,8 +22,20 @@ from modules.planning.phrases import Phrases
 from tests.httpapi.asgi import ask, post
 
 
+class NoAdapters:
+    """A library without LoRAs."""
+
+    def find(self, kind, name):
+        raise ModelError(f"There is no LoRA {name!r}.", code="unknown_adapter", field="prompt", name=name)
+
+    def embeddings(self, family):
+        return {}
+
+
 class Shelf:
     """A catalogue of one."""
+
+    adapters = NoAdapters()
 
     def __init__(self):
         self.rows = [

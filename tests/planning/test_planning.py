@@ -19,8 +19,20 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 HASHES = {"one": "1" * 64, "two": "2" * 64}
 
 
+class NoAdapters:
+    """A library without LoRAs."""
+
+    def find(self, kind, name):
+        raise ModelError(f"There is no LoRA {name!r}.", code="unknown_adapter", field="prompt", name=name)
+
+    def embeddings(self, family):
+        return {}
+
+
 class Shelf:
     """A library of two checkpoints."""
+
+    adapters = NoAdapters()
 
     def find(self, name_or_hash):
         for name, sha256 in HASHES.items():

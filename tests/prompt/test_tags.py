@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
+from modules.prompt.blocks import PRESETS, weight
 from modules.prompt.excerpt import keep
+from modules.prompt.grammar import When
 from modules.prompt.tags import Lora, loras, split, without_comments
 
 
@@ -91,3 +93,40 @@ def test_nothing_raises_and_sources_hold(text):
 def test_keep_drops_ranges():
     assert keep("abcdef", [(1, 2), (4, 6)]).text == "acd"
     assert keep("", []).sources([0]) == [0]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "stop"),
+    [
+        ("<lora:ink>", When(0.0, True), When(1.0, True)),
+        ("<lora:ink:1:start=0.25:stop=10>", When(0.25, True), When(10.0, False)),
+        ("<lora:ink:step=5-.8>", When(5.0, False), When(0.8, True)),
+    ],
+)
+def test_a_lora_may_act_for_a_part_of_the_walk(text, start, stop):
+    assert (one(text).start, one(text).stop) == (start, stop)
+
+
+def test_block_weights_by_name_and_by_number():
+    assert one("<lora:ink:1>").blocks == ()
+    assert one("<lora:ink:1:lbw=MIDD>").blocks == PRESETS["MIDD"]
+    assert one("<lora:ink:1:lbw=outall>").blocks == PRESETS["OUTALL"]
+    numbers = ",".join(["0.5"] * 26)
+    assert one(f"<lora:ink:lbw={numbers}>").blocks == (0.5,) * 26
+
+
+@pytest.mark.parametrize("more", ["lbw=1,2", "lbw=NOSUCH", f"lbw={','.join(['99'] * 17)}", "start=x", "stop=-1"])
+def test_moments_and_blocks_that_make_no_sense_are_refused(more):
+    with pytest.raises(BadValue) as caught:
+        one(f"<lora:ink:1:{more}>")
+    assert caught.value.code == "bad_tag"
+
+
+def test_blocks_that_a_list_leaves_out_go_with_their_neighbours():
+    listed = [float(index) for index in range(17)]
+    assert weight(listed, "BASE") == 0.0
+    assert weight(listed, "IN04") == 3.0
+    assert weight(listed, "M00") == 7.0
+    assert weight(listed, "IN00") == listed[1]  # IN01 is nearest
+    assert weight(listed, "OUT01") == listed[8]  # OUT03
+    assert weight(listed, "") == weight((), "IN04") == 1.0
