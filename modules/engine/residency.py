@@ -22,7 +22,7 @@ from modules.families.base import Model, Numerics
 
 SHARE = 0.4  # of the device's memory that loaded models may take together before the oldest leaves
 
-Key = tuple[str, tuple[int, int], str, str]
+Key = tuple[str, tuple[int, int], str, str, bool]
 
 
 class Guard:
@@ -158,7 +158,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _key(file: ModelFile, numerics: Numerics) -> Key:
-    return os.path.realpath(file.path), file.stamp, numerics.name, file.prediction
+    return os.path.realpath(file.path), file.stamp, numerics.name, file.prediction, file.zero_snr
 
 
 def _expected_bytes(file: ModelFile, numerics: Numerics) -> int:
