@@ -24,6 +24,7 @@ class ModelFile(Part):
     stamp: tuple[int, int]
     sha256: str | None = None  # None while the background hash is not ready
     prediction: Literal["eps", "v", "x0", "flow"] = "eps"
+    zero_snr: bool = False  # whether its last time is noise alone
 
 
 class AdapterFile(Part):

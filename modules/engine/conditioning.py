@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from modules.core.request import GenerationRequest
 from modules.core.sampling import find_sampler
 from modules.engine.guidance import Negative, Positive, Weighted
 from modules.engine.prediction import Cond
-from modules.families.base import Model
+from modules.families.base import Frame, Model
 from modules.prompt import emphasis, grammar, tags, tokens
 from modules.prompt.dialect import Dialect, dialect_of
 
@@ -51,14 +51,18 @@ class Conditioning:
     negative: Part
 
 
+Read = tuple[Tensor, Tensor | None]
+"""What the model read in one chunk: hidden states [1 77 width], and one vector [1 width] where it has that."""
+
+
 class Cache:
     """Hidden states by content, the least recently used forgotten: a repeated prompt is read once."""
 
     def __init__(self, size: int = CACHED_CHUNKS) -> None:
-        self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Read] = OrderedDict()
         self._size = size
 
-    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+    def get(self, key: Hashable, make: Callable[[], Read]) -> Read:
         """What is kept under the key, or what ``make`` returns, kept from now on."""
         if key not in self._kept:
             self._kept[key] = make()
@@ -87,24 +91,35 @@ class Reader:
             longest = max(len(chunks) for chunks in chunked)
             empty = tokens.chunks(emphasis.runs(""), dialect=dialect)[0]
             chunked = [(*chunks, *[empty] * (longest - len(chunks))) for chunks in chunked]
-        plain = [torch.cat([self._chunk(chunk.ids) for chunk in chunks], 1) for chunks in chunked]
+        skip = self._clip_skip(together)
+        read = [[self._chunk(chunk.ids, skip) for chunk in chunks] for chunks in chunked]
+        plain = [torch.cat([states for states, _ in chunks], 1) for chunks in read]
         weights = [torch.tensor([w for chunk in chunks for w in chunk.weights])[None, :, None] for chunks in chunked]
+        encoders = self.model.encoders
         if together:
-            restored = _emphasised(torch.cat(plain), torch.cat(weights)).split(1)
+            restored = _emphasised(torch.cat(plain), torch.cat(weights), encoders).split(1)
         else:
-            restored = [_emphasised(z, w) for z, w in zip(plain, weights, strict=True)]
-        return [{"context": z} for z in restored]
+            restored = [_emphasised(z, w, encoders) for z, w in zip(plain, weights, strict=True)]
+        vectors = [chunks[0][1] for chunks in read]  # of the first chunk, never weighted
+        return [
+            {"context": z} if vector is None else {"context": z, "pooled": vector}
+            for z, vector in zip(restored, vectors, strict=True)
+        ]
 
-    def _chunk(self, ids: tuple[int, ...]) -> Tensor:
-        return self.cache.get(
-            (ids, self.clip_skip), lambda: self.model.encode(torch.tensor([ids]), self.clip_skip)
-        )  # fmt: skip
+    def _chunk(self, ids: tuple[int, ...], clip_skip: int) -> Read:
+        return self.cache.get((ids, clip_skip), lambda: self.model.read(torch.tensor([ids]), clip_skip))
+
+    def _clip_skip(self, a1111: bool) -> int:
+        fixed = self.model.family.clip_skip_in_a1111
+        return fixed if a1111 and fixed is not None else self.clip_skip
 
 
-def _emphasised(z: Tensor, weights: Tensor) -> Tensor:
-    """z times its weights, with the mean that it had before."""
+def _emphasised(z: Tensor, weights: Tensor, encoders: Sequence[int] = ()) -> Tensor:
+    """z times its weights, with the mean that it had before: each text encoder's part by itself."""
     if bool((weights == 1).all()):
         return z
+    if len(encoders) > 1:
+        return torch.cat([_emphasised(part, weights) for part in z.split(list(encoders), -1)], -1)
     weighted = z * weights.to(z.device)
     after = weighted.mean()
     return weighted * (z.mean() / after) if after != 0 else weighted
@@ -125,10 +140,14 @@ def _parts(
         untagged.text, composable=composable, dialect=dialect, field="prompt" if composable else "negative_prompt"
     )  # fmt: skip
     made = []
+    frame = Frame(passes[number].canvas, negative=not composable)
     for part in parsed.parts:
         shown = _by_calls(part, passes, number) if a1111 else _by_progress(part, passes, number)
         texts = list(dict.fromkeys(variant.text for variant in shown))
-        states = dict(zip(texts, reader.states(texts, dialect, together=a1111), strict=True))
+        # an empty negative prompt is told as nothing at all, as A1111 and diffusers do where a family can; ComfyUI not
+        told = replace(frame, empty=frame.negative and not any(texts) and "comfy" not in request.compat)
+        read = reader.states(texts, dialect, together=a1111)
+        states = {text: reader.model.tell(cond, told) for text, cond in zip(texts, read, strict=True)}
         made.append(Part(part.weight, tuple(Entry(variant.end, states[variant.text]) for variant in shown)))
     return tuple(made)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from modules.core.errors import ModelError
 from modules.core.plan import ModelFile
 from modules.engine import attention
-from modules.families.base import Match, Model, Numerics, Shapes, family, recognise
+from modules.families.base import Evidence, Match, Model, Numerics, Shapes, family, recognise
 from modules.library import header
 
 DTYPES: dict[str, torch.dtype] = {
@@ -113,14 +113,14 @@ def load(file: ModelFile, numerics: Numerics, device: torch.device, check: Calla
         match = _recognised(file, weights)
         model = family(file.family).build(weights, weights.shapes, numerics, device)
     _same(file, stamp(file.path))
-    model.diffusion = replace(match.diffusion, prediction=file.prediction)
+    model.diffusion = replace(match.diffusion, prediction=file.prediction, zero_snr=file.zero_snr)
     attention.install(model.parts()["network"], numerics.attention)
     return model
 
 
 def _recognised(file: ModelFile, weights: Weights) -> Match:
     _same(file, weights.stamp)
-    match = recognise(weights.shapes, weights.header.metadata)
+    match = recognise(Evidence(weights.shapes, weights.header.metadata))
     if match is None or match.family != file.family:
         raise ModelError(
             f"{file.name} is no {family(file.family).title} checkpoint.",

@@ -1,15 +1,21 @@
-"""Numerics profiles: with which dtypes and layout a model is computed on this machine, found by measuring."""
+"""Numerics profiles: with which dtypes, layout and attention a model is computed on this machine, found by measuring.
+
+A profile has a name: one of ``PROFILES``, with ``+`` and the name of an attention function where that is not torch's
+own ("fp16+flash").
+"""
 
 from __future__ import annotations
 
 import json
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from modules.engine import attention
 from modules.families.base import SAFE, Numerics
 
 PROFILES: dict[str, Numerics] = {
@@ -17,7 +23,7 @@ PROFILES: dict[str, Numerics] = {
     for row in (
         SAFE,
         Numerics("bf16", network="bfloat16", vae="bfloat16", channels_last=True),
-        Numerics("fp16", network="float16", text="float16"),
+        Numerics("fp16", network="float16", text="float16", channels_last=True),
     )
 }
 WORTH = 1.1  # a profile is left for another only if that is faster by more than this
@@ -28,24 +34,83 @@ WIDTH = 320
 def profile(name: str, device: torch.device, notes: Path) -> Numerics:
     """The profile of that name; "auto" is the fastest for this device, measured once and kept in the file ``notes``."""
     if name != "auto":
-        return PROFILES[name]
-    if device.type == "cuda":
-        return PROFILES["fp16"]
-    if device.type != "cpu":
+        return named(name)
+    if device.type not in ("cpu", "cuda"):
         return SAFE
     machine = _machine(device)
     known = _read(notes)
-    if known.get("machine") != machine or known.get("profile") not in PROFILES:
-        known = {"machine": machine, **measure(device)}
+    if known.get("machine") != machine or not _is_known(str(known.get("profile"))):
+        known = {"machine": machine, **(measure(device) if device.type == "cpu" else measure_gpu(device))}
         _write(notes, known)
-    return PROFILES[str(known["profile"])]
+    return named(str(known["profile"]))
+
+
+def named(name: str) -> Numerics:
+    """The profile of a name, "bf16" or "fp16+flash"; raises KeyError for one that is not there."""
+    base, _, function = name.partition("+")
+    found = PROFILES[base]
+    if not function:
+        return found
+    attention.offered(function)
+    return replace(found, name=name, attention=function)
+
+
+def _is_known(name: str) -> bool:
+    try:
+        named(name)
+    except (KeyError, ImportError):
+        return False
+    return True
 
 
 def measure(device: torch.device) -> dict[str, object]:
     """Time a residual block and an attention as SD1's UNet has them, in both profiles; a second at most."""
+    if not computes_bf16():
+        return {"profile": "safe", "seconds": {}}
     seconds = {name: _seconds(PROFILES[name], device) for name in ("safe", "bf16")}
     faster = seconds["safe"] > WORTH * seconds["bf16"]
     return {"profile": "bf16" if faster else "safe", "seconds": seconds}
+
+
+def computes_bf16() -> bool:
+    """Whether this processor multiplies bf16 numbers itself (AVX512-BF16 or AMX); others take longer than for fp32."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask is not None and ask() for ask in asked)
+
+
+def measure_gpu(device: torch.device) -> dict[str, object]:
+    """16 bit where the GPU multiplies it fast; and the attention of another package where one is, and is faster.
+
+    fp16 rather than bf16: as fast, and eight times as fine; where its range is too small a picture is made again in 32
+    bit. Flash, sage and xformers are tried by one call each, not by their import.
+    """
+    if torch.cuda.get_device_capability(device) < (7, 0):
+        return {"profile": "safe", "seconds": {}}
+    q = torch.randn(2, 10, 4096, 64, device=device, dtype=torch.float16)
+    seconds = {"sdpa": _attention_seconds("sdpa", q)}
+    expected = attention.FUNCTIONS["sdpa"](q, q, q)
+    for name in attention.installed():
+        try:
+            answer = attention.offered(name)(q, q, q)
+            if answer.shape == q.shape and torch.allclose(answer, expected, atol=0.02, rtol=0.02):
+                seconds[name] = _attention_seconds(name, q)
+        except Exception:  # a package built for another torch or another GPU fails in its own way
+            continue
+    best = min(seconds, key=lambda name: seconds[name])
+    worth = best != "sdpa" and seconds["sdpa"] > WORTH * seconds[best]
+    return {"profile": f"fp16+{best}" if worth else "fp16", "seconds": seconds}
+
+
+def _attention_seconds(name: str, q: torch.Tensor) -> float:
+    attend, best = attention.offered(name), float("inf")
+    for _ in range(4):  # the first warms up
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(10):
+            attend(q, q, q)
+        torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - began)
+    return best
 
 
 def _seconds(numerics: Numerics, device: torch.device) -> float:
@@ -73,6 +138,9 @@ def _machine(device: torch.device) -> str:
         processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
     except OSError:
         pass  # not Linux: the coarser name has to do
+    if device.type == "cuda":
+        here = ", ".join([torch.cuda.get_device_name(device), *attention.installed()])
+        return f"cuda, {here}, torch {torch.__version__}"
     return f"{device.type}, {processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 

@@ -20,6 +20,7 @@ Network = Callable[[Tensor, float, Cond], Tensor]
 Predict = Callable[[Tensor, float, Cond], Tensor]
 """``(x, sigma, cond) -> x0``, all in the samplers' space."""
 
+LAST_ALPHA = 4.8973451890853435e-08  # sigma 4518.8: what ComfyUI and A1111 leave, for the same pictures
 FIRST_FLOW_TIME = 1 - 1e-4  # at t = 1 sigma is infinite; measured: 1 - 1e-6 loses x0 in rounding, 1 - 1e-3 sees it
 
 
@@ -33,10 +34,21 @@ class DiscreteTimes:
     alphas_cumprod: NDArray[np.float64]
 
     @classmethod
-    def scaled_linear(cls, start: float = 0.00085, end: float = 0.012, steps: int = 1000) -> "DiscreteTimes":
-        """Betas linear in their square root: SD 1.x, 2.x and SDXL with the defaults, Kolors with its own."""
+    def scaled_linear(
+        cls, start: float = 0.00085, end: float = 0.012, steps: int = 1000, zero_snr: bool = False
+    ) -> "DiscreteTimes":
+        """Betas linear in their square root: SD 1.x, 2.x and SDXL with the defaults, Kolors with its own.
+
+        ``zero_snr`` shifts and stretches the signal until nothing of it is left at the last time (Lin et al. 2023,
+        arXiv:2305.08891, algorithm 1); ``LAST_ALPHA`` is left so that its sigma is a number.
+        """
         betas = np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
-        return cls(np.cumprod(1 - betas, dtype=np.float64))
+        alphas_cumprod = np.cumprod(1 - betas, dtype=np.float64)
+        if zero_snr:
+            signal = np.sqrt(alphas_cumprod)
+            signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+            alphas_cumprod = np.maximum(signal**2, LAST_ALPHA)
+        return cls(alphas_cumprod)
 
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
@@ -111,7 +123,9 @@ class Prediction:
         """The edge of a family: what its ``Diffusion`` facts say, as functions."""
         if diffusion.prediction == "flow":
             return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
-        times = DiscreteTimes.scaled_linear(diffusion.beta_start, diffusion.beta_end, diffusion.timesteps)
+        times = DiscreteTimes.scaled_linear(
+            diffusion.beta_start, diffusion.beta_end, diffusion.timesteps, diffusion.zero_snr
+        )
         return cls(diffusion.prediction, times)
 
     def stretch(self, sigma: float) -> float:

@@ -56,7 +56,8 @@ def fulfil(
     Raises what `compile` and `run` raise.
     """
     hooks = _hooks(request, workshop, job)
-    run(compile(hooks.edit_request(request), catalogue, pictures, workshop.inputs), workshop, job, hooks)
+    plan = compile(hooks.edit_request(request), catalogue, pictures, workshop.inputs)
+    run(plan.model_copy(update={"numerics": workshop.numerics(plan.numerics).name}), workshop, job, hooks)
 
 
 def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) -> None:
@@ -99,13 +100,13 @@ class _Maker:
         self.teller.begin(picture)
         numerics = self.workshop.numerics(self.plan.numerics)
         try:
-            self._attempt(seed, numerics)
+            self._attempt_with_room(seed, numerics)
         except _Empty:
             if numerics.network == SAFE.network:
                 raise _not_finite() from None
             self.teller.warn("empty_values", "The picture came out empty and is made again in 32 bit.")
             try:
-                self._attempt(seed, SAFE)
+                self._attempt_with_room(seed, SAFE)
             except _Empty:
                 raise _not_finite() from None
 
@@ -116,6 +117,23 @@ class _Maker:
             names = ", ".join(f"<{tag.kind}:{':'.join(tag.positional)[:40]}>" for tag in found[:5])
             message = f"The pictures are made without {names}: extra networks cannot be used yet."
             self.teller.warn("networks_ignored", message, "Remove them from the prompt.")
+
+    def _attempt_with_room(self, seed: int, numerics: Numerics) -> None:
+        """One attempt; where memory ran out, and some can be had, a second one, and the user hears of it."""
+        try:
+            with _memory():
+                return self._attempt(seed, numerics)
+        except OutOfMemory as problem:
+            short = problem.with_traceback(None)
+            short.__context__ = None  # its frames would keep what filled the memory
+        if not self.workshop.residency.relieve():
+            raise short
+        self.teller.warn(
+            "memory_short",
+            "Memory ran out: other models were unloaded, and the picture is made again in smaller steps.",
+        )
+        with _memory():
+            self._attempt(seed, numerics)
 
     def _attempt(self, seed: int, numerics: Numerics) -> None:
         self.teller.progress.walked = 0.0
@@ -169,7 +187,7 @@ class _Maker:
         sampler, eta = SAMPLERS[one.sampler], self.request.sampling.eta
         options = {"eta": eta} if eta is not None and "eta" in sampler.options else {}
         denoiser = self._denoiser(one, prediction, loaded, told, sigmas, number > 0)
-        with self.teller.walk(loaded, one, _check_finite) as walk, _memory():
+        with self.teller.walk(loaded, one, _check_finite) as walk:
             x = denoise(denoiser, x, sigmas, sampler, noise, self.hooks, walk, **options)
         if not bool(x.isfinite().all()):
             raise _Empty

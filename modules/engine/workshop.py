@@ -32,7 +32,7 @@ class Workshop:
     def numerics(self, name: str) -> Numerics:
         """The profile of that name; "auto" is found by a measurement once a machine and kept in the data folder."""
         if name != "auto":
-            return numerics.PROFILES[name]
+            return numerics.named(name)
         if self._profile is None:
             self._profile = numerics.profile(self.settings.numerics, self.device, self.settings.data / NOTES)
         return self._profile

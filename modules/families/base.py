@@ -9,9 +9,9 @@ functions only, because the page's process reads these facts too and never impor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Prediction = Literal["eps", "v", "x0", "flow"]
 Quality = Literal["draft", "good", "best"]
+CLIP_END = 49407  # the token that ends a prompt, and pads it where the text encoder is OpenAI's
 Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape, as a checkpoint's header says
 
 
@@ -44,7 +45,8 @@ class Diffusion:
     """How the network was taught to see noise: what it predicts, and which noise each of its times stands for.
 
     ``eps`` and ``v`` are variance preserving with ``timesteps`` times and betas that rise as the square of a line
-    from sqrt(beta_start) to sqrt(beta_end); ``flow`` is a rectified flow whose times are shifted by ``shift``.
+    from sqrt(beta_start) to sqrt(beta_end), with ``zero_snr`` rescaled so that the last time is noise alone; ``flow``
+    is a rectified flow whose times are shifted by ``shift``.
     """
 
     prediction: Prediction = "eps"
@@ -52,6 +54,7 @@ class Diffusion:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     shift: float = 1.0
+    zero_snr: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,44 @@ class Defaults:
     schedule: str = "Automatic"
 
 
+Variant = Literal["text", "inpaint", "edit"]
+"""What a network sees beside the noisy latents: nothing, a mask and the masked picture, or a picture to change."""
+
+
 @dataclass(frozen=True)
 class Match:
-    """A checkpoint recognised by a family: what was decided about it, and from what (``why``, for people)."""
+    """A checkpoint recognised by a family: what was decided about it, and for each decision why, for people."""
 
     family: str
     diffusion: Diffusion
     defaults: Defaults
-    why: str
+    reasons: tuple[str, ...]
+    variant: Variant = "text"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What may tell one model of a family from another: tensors' ``shapes``, the file's ``metadata`` and its ``name``.
+
+    ``peek`` reads one small tensor as numbers; None where its file cannot be asked.
+    """
+
+    shapes: Shapes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    peek: Callable[[str], Sequence[float] | None] = lambda name: None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a picture's conditioning is told beside the prompt: the canvas, and which prompt it is.
+
+    ``empty`` says that the text is empty and is to be told as nothing at all, where the family can.
+    """
+
+    canvas: Size
+    negative: bool = False
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +133,8 @@ class Model(ABC):
     family: Family
     diffusion: Diffusion
     device: torch.device
+    encoders: tuple[int, ...] = ()  # the width of each text encoder's part of the hidden states; empty: only one
+    before_use: Callable[[str], None] = staticmethod(lambda part: None)  # set by whoever moves parts about
 
     @abstractmethod
     def encode(self, ids: Tensor, clip_skip: int) -> Tensor:
@@ -107,6 +142,14 @@ class Model(ABC):
 
         ``clip_skip`` 1 is the last layer, 2 the one before it, and so on. Weights of emphasis are not applied here.
         """
+
+    def read(self, ids: Tensor, clip_skip: int) -> tuple[Tensor, Tensor | None]:
+        """`encode`, and beside it each chunk in one vector [n width] where the network wants that too."""
+        return self.encode(ids, clip_skip), None
+
+    def tell(self, cond: Mapping[str, Tensor], frame: Frame) -> Mapping[str, Tensor]:
+        """The conditioning as the network is told it in this frame: the family's own additions to what was read."""
+        return cond
 
     @abstractmethod
     def network(self, x: Tensor, time: float, cond: Mapping[str, Tensor]) -> Tensor:
@@ -127,7 +170,12 @@ class Model(ABC):
 
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
-        """The networks by name ("network", "text", "vae"): what residency moves and counts, what adapters patch."""
+        """The networks by name ("network", "text", "text_2", "vae"): what residency moves, what adapters patch."""
+
+    def part(self, name: str) -> Any:
+        """The part of that name, ready to be called: residency brings it to the device first."""
+        self.before_use(name)
+        return self.parts()[name]
 
     def blocks(self) -> Iterable[nn.Module]:
         """Modules inside the parts before which a running call may stop when its job is cancelled."""
@@ -151,6 +199,7 @@ class Family(ABC):
     latent: LatentFormat = LatentFormat()
     diffusion: Diffusion = Diffusion()
     defaults: Defaults
+    clip_skip_in_a1111: int | None = None  # the layer that A1111 reads whatever its clip skip says; None: it obeys
 
     @abstractmethod
     def detect(self, shapes: Shapes) -> bool:
@@ -168,22 +217,19 @@ class Family(ABC):
         if not self.detect(shapes):
             raise ModelError(f"This is no {self.title} checkpoint.", "Choose another one.", code="model_unknown")
 
-    def match(self, shapes: Shapes, metadata: Mapping[str, str] | None = None) -> Match | None:
-        """What this file is, or None: prediction and default size from ``modelspec.*`` where the file says them."""
-        if not self.detect(shapes):
-            return None
-        said = metadata or {}
-        prediction = {"epsilon": "eps", "v": "v"}.get(said.get("modelspec.prediction_type", "").lower())
-        size = _resolution(said.get("modelspec.resolution", ""))
-        why = [f"its tensors are those of {self.title}"]
-        why += [f"its metadata says it predicts {prediction}"] if prediction else []
-        why += [f"its metadata says {size}"] if size else []
-        return Match(
-            family=self.name,
-            diffusion=replace(self.diffusion, prediction=prediction) if prediction else self.diffusion,
-            defaults=replace(self.defaults, size=size) if size else self.defaults,
-            why="; ".join(why) + ".",
-        )
+    def match(self, evidence: Evidence) -> Match | None:
+        """What this file is, or None; see `modules.families.evidence` for the order in which its signs count."""
+        from modules.families.evidence import decide
+
+        return decide(self, evidence) if self.detect(evidence.shapes) else None
+
+    def prediction_of(self, evidence: Evidence) -> tuple[Prediction, str] | None:
+        """What shapes or one tensor's numbers say of the prediction, and why; None where they say nothing."""
+        return None
+
+    def defaults_of(self, evidence: Evidence) -> tuple[Defaults, tuple[str, ...]]:
+        """The defaults of such a file before its name or its metadata say otherwise, and why where not the usual."""
+        return self.defaults, ()
 
 
 FAMILIES: list[Family] = []
@@ -216,18 +262,10 @@ def family(name: str) -> Family:
     raise ModelError(f"There is no family named {name!r}.", f"Installed are: {names}.", code="unknown_family")
 
 
-def recognise(shapes: Shapes, metadata: Mapping[str, str] | None = None) -> Match | None:
+def recognise(evidence: Evidence) -> Match | None:
     """The first family that knows these tensors says what they are; None for a file nobody knows."""
     for known in FAMILIES:
-        match = known.match(shapes, metadata)
+        match = known.match(evidence)
         if match is not None:
             return match
     return None
-
-
-def _resolution(text: str) -> Size | None:
-    """A size as modelspec writes it: "512" or "512x768"."""
-    sides = text.lower().split("x")
-    if not all(side.isdecimal() and 64 <= int(side) <= 4096 for side in sides) or len(sides) > 2:
-        return None
-    return Size(width=int(sides[0]), height=int(sides[-1]))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any cas
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 VOCABULARY = "atelier.vocabulary"
 _LOOK_AGAIN_S = 1.0
+_RECOGNITION = 2  # raised whenever files would be recognised otherwise than before
 _DEEPEST = 8
 _CHUNK_BYTES = 8 * limits.MIB
 
@@ -39,8 +40,9 @@ class Checkpoint:
     """One model file. ``path`` stays inside the program; ``name`` is the path below its folder without the suffix.
 
     ``family`` is None and ``problem`` says why where the file cannot be used. ``sha256`` is None until the background
-    hash is ready. ``size`` is what its family or its own metadata recommends, in pixels. ``vocabulary`` is what the
-    model was taught, where the file says so (as the starter does). ``stamp`` names the very bytes: a file that was
+    hash is ready. ``prediction`` (eps, v, flow), ``zero_snr``, ``variant`` (text, inpaint, edit) and ``defaults`` were
+    decided for ``reasons``, one sentence each. ``vocabulary`` is what the model was taught, where the file says so (as
+    the starter does). ``stamp`` names the very bytes: a file that was
     replaced under its name has another one.
     """
 
@@ -52,13 +54,21 @@ class Checkpoint:
     sha256: str | None = None
     title: str = ""
     prediction: str = "eps"
-    size: Size | None = None
+    zero_snr: bool = False
+    variant: str = "text"
+    reasons: tuple[str, ...] = ()
+    defaults: base.Defaults | None = None
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
     problem: ModelError | None = None
 
     @property
     def stamp(self) -> tuple[int, int]:
         return self.size_bytes, self.mtime_ns
+
+    @property
+    def size(self) -> Size | None:
+        """What its family or its own metadata recommends, in pixels."""
+        return self.defaults.size if self.defaults else None
 
     @property
     def short_hash(self) -> str:
@@ -277,14 +287,18 @@ def _recognise(name: str, path: Path, size_bytes: int, mtime_ns: int) -> Checkpo
         return replace(plain, problem=_unsafe(path))
     try:
         read = header.read(path)
-        match = base.recognise(read.shapes, read.metadata)
+        evidence = base.Evidence(
+            read.shapes, read.metadata, path.stem, peek=lambda tensor: header.peek(path, read, tensor)
+        )
+        match = base.recognise(evidence)
     except ModelError as problem:
         return replace(plain, problem=problem)
     if match is None:
         return replace(plain, problem=_stranger(path))
     return replace(
         plain, family=match.family, title=read.metadata.get("modelspec.title") or plain.title,
-        prediction=match.diffusion.prediction, size=match.defaults.size, metadata=dict(read.metadata),
+        prediction=match.diffusion.prediction, zero_snr=match.diffusion.zero_snr, variant=match.variant,
+        reasons=match.reasons, defaults=match.defaults, metadata=dict(read.metadata),
     )  # fmt: skip
 
 
@@ -325,23 +339,32 @@ def _starter(known: Sequence[Checkpoint]) -> Checkpoint | None:
 
 def _families() -> str:
     """What the recognition depends on: an installed family makes unknown files worth another look."""
-    return ",".join(sorted(known.name for known in base.FAMILIES))
+    return f"{_RECOGNITION}:" + ",".join(sorted(known.name for known in base.FAMILIES))
 
 
 def _facts(one: Checkpoint) -> dict[str, Any]:
-    size = [one.size.width, one.size.height] if one.size else None
+    """All that `_from_row` needs beside the row's own columns."""
+    kept = ("name", "family", "title", "prediction", "zero_snr", "variant", "reasons", "metadata")
     return {
-        "name": one.name, "family": one.family, "title": one.title, "prediction": one.prediction, "size": size,
-        "metadata": one.metadata, "problem": one.problem.as_dict() if one.problem else None,
-    }  # fmt: skip
+        **{name: getattr(one, name) for name in kept},
+        "defaults": asdict(one.defaults) | {"size": [one.defaults.size.width, one.defaults.size.height]}
+        if one.defaults
+        else None,
+        "problem": one.problem.as_dict() if one.problem else None,
+    }
 
 
 def _from_row(row: sqlite3.Row) -> Checkpoint:
     facts = json.loads(row["facts"])
-    size, problem = facts.pop("size"), facts.pop("problem")
+    for dropped in ("size",):  # of a cache that an earlier version wrote
+        facts.pop(dropped, None)
+    defaults, problem = facts.pop("defaults", None), facts.pop("problem")
+    if defaults:
+        width, height = defaults.pop("size")
+        defaults = base.Defaults(size=Size(width=width, height=height), **defaults)
     return Checkpoint(
         path=Path(row["path"]), size_bytes=row["size_bytes"], mtime_ns=row["mtime_ns"], sha256=row["sha256"],
-        size=Size(width=size[0], height=size[1]) if size else None,
+        reasons=tuple(facts.pop("reasons", ())), defaults=defaults,
         problem=ModelError(problem["message"], problem["hint"], code=problem["code"], **problem.get("facts", {}))
         if problem else None,
         **facts,

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import stat
+import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ BITS: Final[Mapping[str, int]] = {
 
 _LENGTH_BYTES: Final = 8
 _DIMENSIONS: Final = 16
+_PEEKED_BYTES: Final = 64 * 1024
+_FLOATS: Final = {"F64": "d", "F32": "f", "F16": "e", "BF16": "f"}
 _LFS: Final = b"version https://git-lfs"
 
 
@@ -76,6 +79,25 @@ def read(path: Path) -> Header:
     except OSError as problem:
         why = f"cannot be read: {os.strerror(problem.errno) if problem.errno else problem}"
         raise _unusable(path, "model_unreadable", why, "Check the file's permissions and its disk.") from None
+
+
+def peek(path: Path, header: Header, name: str) -> list[float] | None:
+    """The numbers of one small floating tensor, without torch; None where there is no such tensor or it is large."""
+    tensor = header.tensors.get(name)
+    if tensor is None or tensor.dtype not in _FLOATS or tensor.end - tensor.start > _PEEKED_BYTES:
+        return None
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(header.data_start + tensor.start)
+            content = _read_exactly(file.fileno(), tensor.end - tensor.start)
+    except OSError:
+        return None
+    if len(content) < tensor.end - tensor.start:
+        return None
+    if tensor.dtype == "BF16":  # the upper half of 32-bit numbers
+        content = b"".join(b"\0\0" + content[at : at + 2] for at in range(0, len(content), 2))
+    letter = _FLOATS[tensor.dtype]
+    return [number for (number,) in struct.iter_unpack(f"<{letter}", content)]
 
 
 def incomplete(path: Path, size_bytes: int, wanted_bytes: int) -> ModelError:

@@ -51,4 +51,5 @@ def as_file(checkpoint: Checkpoint) -> ModelFile:
         stamp=checkpoint.stamp,
         sha256=checkpoint.sha256,
         prediction=cast(Prediction, checkpoint.prediction),
+        zero_snr=checkpoint.zero_snr,
     )

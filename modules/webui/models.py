@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modules.core.errors import WorkbenchError
 from modules.core.geometry import Size
 from modules.core.request import GenerationRequest
-from modules.families.base import FAMILIES, Defaults
+from modules.families.base import Defaults
 from modules.planning.check import check
 
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ class Models:
             return None
 
     def defaults(self, name: str) -> Defaults:
-        """The defaults of a checkpoint ("" is the program's own): its family's, at the size its file recommends."""
+        """The defaults of a checkpoint ("" is the program's own): its family's, and what its file and name say."""
         try:
             found = self._studio.checkpoints.find(name or "")
         except WorkbenchError:
             return UNKNOWN
-        family = next((family for family in FAMILIES if family.name == found.family), None)
-        if family is None:
-            return UNKNOWN
-        made = replace(family.defaults, size=found.size) if found.size else family.defaults
+        made = found.defaults or UNKNOWN
         return replace(made, cfg_scale=STARTER_CFG) if found.vocabulary else made
 
     def refuse(self, request: GenerationRequest) -> None:

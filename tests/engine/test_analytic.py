@@ -16,7 +16,7 @@ from modules.engine.prediction import Prediction
 from modules.engine.samplers import SAMPLERS
 from modules.engine.schedules import sigmas_for
 from modules.families.analytic import ANALYTIC, BLOCKS, colour, pictures, write_checkpoint
-from modules.families.base import SAFE, recognise
+from modules.families.base import SAFE, Evidence, recognise
 
 CPU = torch.device("cpu")
 WORDS = (320, 736)
@@ -36,7 +36,7 @@ class Quiet:
 def model(path, **facts):
     weights = load_file(write_checkpoint(path / "analytic.safetensors", **facts))
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    assert recognise(shapes).family == "analytic"
+    assert recognise(Evidence(shapes)).family == "analytic"
     return ANALYTIC.build(weights, shapes, SAFE, CPU)
 
 

@@ -7,6 +7,8 @@ from modules.core.geometry import Size
 from modules.core.plan import Pass
 from modules.core.request import GenerationRequest
 from modules.engine.conditioning import Cache, Reader, over_calls, over_sigma, read
+from modules.families.base import Model
+from modules.families.sd1 import SD1
 
 SIGMAS = [8.0, 4.0, 2.0, 1.0, 0.0]
 WIDTH = 8
@@ -14,6 +16,9 @@ WIDTH = 8
 
 class Encoder:
     """Stands for a model: every token's state is a row that only its id decides; counts how often it is asked."""
+
+    family, encoders = SD1, ()
+    read, tell = Model.read, Model.tell
 
     def __init__(self):
         self.asked = []

@@ -27,6 +27,7 @@ def seconds(monkeypatch):
         return told[one.name]
 
     monkeypatch.setattr(numerics, "_seconds", measured)
+    monkeypatch.setattr(numerics, "computes_bf16", lambda: True)
     return told
 
 
@@ -69,3 +70,17 @@ def test_the_probe_measures():
     found = measure(CPU)
     assert found["profile"] in PROFILES
     assert all(value > 0 for value in found["seconds"].values())
+
+
+def test_a_processor_without_bf16_is_not_asked(notes, seconds, monkeypatch):
+    monkeypatch.setattr(numerics, "computes_bf16", lambda: False)
+    seconds["bf16"] = 0.1
+    assert profile("auto", CPU, notes) is SAFE
+    assert seconds["asked"] == 0
+
+
+def test_a_profile_names_its_attention():
+    sliced = numerics.named("bf16+sliced")
+    assert (sliced.name, sliced.attention, sliced.network) == ("bf16+sliced", "sliced", "bfloat16")
+    with pytest.raises(KeyError):
+        numerics.named("bf16+never")

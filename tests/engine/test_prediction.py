@@ -1,6 +1,7 @@
 """The edge of each kind of network: times, scales, and the same x0 whatever the network speaks."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -78,3 +79,14 @@ def test_a_familys_facts_become_its_edge():
     assert (edge.kind, len(edge.times.sigmas), edge.times.ends) == ("v", 1100, (0.0, 1099.0))
     assert Prediction.of(Diffusion("flow", shift=3.0)).times.time(3.0) == 750.0
     assert Prediction.of(Diffusion()).times.sigma(999) == pytest.approx(14.6146, abs=1e-4)
+
+
+def test_zero_snr_ends_in_noise_alone_and_begins_as_before():
+    plain, zero = DiscreteTimes.scaled_linear(), DiscreteTimes.scaled_linear(zero_snr=True)
+    assert zero.sigmas[0] == pytest.approx(plain.sigmas[0], rel=1e-9)
+    assert zero.sigmas[-1] == pytest.approx(4518.75, rel=1e-3)
+    assert all(before < after for before, after in pairwise(zero.sigmas))
+
+
+def test_a_family_says_whether_its_last_time_is_noise_alone():
+    assert Prediction.of(Diffusion(prediction="v", zero_snr=True)).times.sigma(999) > 4000

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules.core.errors import Cancelled, NotFinite
+from modules.core.errors import Cancelled, NotFinite, OutOfMemory
 from modules.core.geometry import Size
 from modules.core.sampling import SAMPLERS, SCHEDULES
+from modules.engine.attention import SLICED, used
 from modules.engine.run import fulfil, run
 from modules.engine.workshop import Workshop
 from modules.extend.api import Extension, hook
@@ -463,3 +464,42 @@ def test_a_picture_whose_checkpoint_was_deleted_meanwhile_is_kept(bench):
     job = KeepingJob(delete)
     run(bench.plan(), bench.workshop, job)
     assert job.of("image_made")[0].facts["model_changed"] is True
+
+
+@pytest.fixture
+def short_of_memory(bench, monkeypatch):
+    """A tiny checkpoint whose network finds no memory for its first so many calls."""
+    tiny_checkpoint(bench.models / "tiny.safetensors", 1)
+    plan = bench.plan(model={"checkpoint": "tiny"})
+    loaded = bench.workshop.residency.model(plan.models["model"], bench.workshop.numerics("safe"))
+    plain, left = loaded.model.network, [1]
+
+    def network(*given):
+        if left[0] > 0:
+            left[0] -= 1
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99999999999 bytes.")
+        return plain(*given)
+
+    monkeypatch.setattr(loaded.model, "network", network)
+    return plan, loaded, left
+
+
+def test_where_memory_runs_out_other_models_leave_and_the_picture_is_made_again(bench, short_of_memory):
+    plan, loaded, _ = short_of_memory
+    bench.workshop.residency.model(bench.plan().models["model"], bench.workshop.numerics("safe"))
+    job = KeepingJob()
+    run(plan, bench.workshop, job)
+    assert [warning.code for warning in job.of("warned")] == ["memory_short"]
+    assert len(job.images()) == 1
+    assert [row["name"] for row in bench.workshop.residency.ledger()] == ["tiny"]
+    assert used(loaded.model.parts()["network"]) == SLICED
+
+
+def test_memory_that_runs_out_again_is_an_error_and_the_next_picture_is_made(bench, short_of_memory):
+    plan, _, left = short_of_memory
+    left[0] = 2
+    job = KeepingJob()
+    with pytest.raises(OutOfMemory):
+        run(plan, bench.workshop, job)
+    run(plan, bench.workshop, job)
+    assert len(job.images()) == 1

@@ -171,3 +171,16 @@ def test_any_mutation_is_read_or_refused(file, data):
     except ModelError:
         return
     assert all(found.data_start + tensor.end <= len(raw) for tensor in found.tensors.values())
+
+
+@pytest.mark.parametrize(("dtype", "content"), [
+    ("F16", struct.pack("<3e", 1.0, -0.5, 0.25)), ("F32", struct.pack("<3f", 1.0, -0.5, 0.25)),
+    ("BF16", b"".join(struct.pack("<f", value)[2:] for value in (1.0, -0.5, 0.25))),
+])  # fmt: skip
+def test_a_small_tensor_can_be_looked_at(tmp_path, dtype, content):
+    path = tmp_path / "one.safetensors"
+    text = json.dumps({"a": {"dtype": dtype, "shape": [3], "data_offsets": [0, len(content)]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
+    read = header.read(path)
+    assert header.peek(path, read, "a") == [1.0, -0.5, 0.25]
+    assert header.peek(path, read, "b") is None
