@@ -20,6 +20,7 @@ Network = Callable[[Tensor, float, Cond], Tensor]
 Predict = Callable[[Tensor, float, Cond], Tensor]
 """``(x, sigma, cond) -> x0``, all in the samplers' space."""
 
+LAST_ALPHA = 4.8973451890853435e-08  # of a schedule with zero terminal SNR: its square root is 2.2e-4
 FIRST_FLOW_TIME = 1 - 1e-4  # at t = 1 sigma is infinite; measured: 1 - 1e-6 loses x0 in rounding, 1 - 1e-3 sees it
 
 
@@ -38,10 +39,27 @@ class DiscreteTimes:
         betas = np.linspace(start**0.5, end**0.5, steps, dtype=np.float64) ** 2
         return cls(np.cumprod(1 - betas, dtype=np.float64))
 
+    is_flow = False
+
+    def zero_terminal_snr(self) -> "DiscreteTimes":
+        """The same clock stretched so that its last time is all noise: Lin et al. 2023 (arXiv:2305.08891), algorithm 1.
+
+        Sigma would be infinite there; like A1111 the last alpha is left at 4.9e-8, a sigma of 4518.
+        """
+        roots = np.sqrt(self.alphas_cumprod)
+        stretched = ((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2
+        stretched[-1] = LAST_ALPHA
+        return DiscreteTimes(stretched)
+
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
         """Every trained sigma, rising: 0.0292 to 14.6 for SD 1.x."""
         return np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest sigma that a schedule spans."""
+        return float(self.sigmas[0]), float(self.sigmas[-1])
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -70,11 +88,17 @@ class FlowTimes:
 
     shift: float = 1.0
     steps: int = 1000
+    is_flow = True
 
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
         """The samplers' sigma at each of ``steps`` equal times, rising."""
         return np.array([self.sigma(t * 1000 / self.steps) for t in range(1, self.steps + 1)])
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest sigma that a schedule spans."""
+        return float(self.sigmas[0]), float(self.sigmas[-1])
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -92,8 +116,50 @@ class FlowTimes:
         return 1000 * sigma / (1 + sigma)
 
 
-Times = DiscreteTimes | FlowTimes
-"""A network's clock: ``sigmas`` it was trained at (rising), ``ends`` and ``sigma(t)`` for schedules, and ``time``."""
+@dataclass(frozen=True, eq=False)
+class Ranged:
+    """Another clock whose schedules span only sigmas from ``low`` to ``high``."""
+
+    clock: DiscreteTimes | FlowTimes
+    low: float
+    high: float
+
+    @property
+    def is_flow(self) -> bool:
+        return self.clock.is_flow
+
+    @property
+    def sigmas(self) -> NDArray[np.float64]:
+        """The trained sigmas, all of them: schedules that pick some of these know no ends."""
+        return self.clock.sigmas
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """``low`` and ``high``."""
+        return self.low, self.high
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The times of both."""
+        if isinstance(self.clock, DiscreteTimes):
+            return self.clock.time(self.low), self.clock.time(self.high)
+        shift = self.clock.shift
+        bent = [self.clock.time(sigma) / 1000 for sigma in self.range]
+        low, high = (1000 * t / (shift - (shift - 1) * t) for t in bent)  # undo the shift, which `sigma` applies
+        return low, high
+
+    def sigma(self, t: float) -> float:
+        """As the clock's."""
+        return self.clock.sigma(t)
+
+    def time(self, sigma: float) -> float:
+        """As the clock's."""
+        return self.clock.time(sigma)
+
+
+Times = DiscreteTimes | FlowTimes | Ranged
+"""A network's clock: ``sigmas`` it was trained at (rising), ``range``, ``ends`` and ``sigma(t)`` for schedules, and
+``time`` for the network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +173,12 @@ class Prediction:
     times: Times
 
     @classmethod
-    def of(cls, diffusion: Diffusion) -> "Prediction":
-        """The edge of a family: what its ``Diffusion`` facts say, as functions."""
+    def of(cls, diffusion: Diffusion, zero_terminal_snr: bool = False) -> "Prediction":
+        """The edge of a family: what its ``Diffusion`` facts say, as functions; a flow ends in all noise anyway."""
         if diffusion.prediction == "flow":
             return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
         times = DiscreteTimes.scaled_linear(diffusion.beta_start, diffusion.beta_end, diffusion.timesteps)
-        return cls(diffusion.prediction, times)
+        return cls(diffusion.prediction, times.zero_terminal_snr() if zero_terminal_snr else times)
 
     def stretch(self, sigma: float) -> float:
         """Samplers' x = the network's own x * stretch."""

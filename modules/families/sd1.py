@@ -9,7 +9,7 @@ v1-inference configuration).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
@@ -23,6 +23,7 @@ LATENT_SCALE = 0.18215  # 1 / std of the autoencoder's latents over its training
 HEADS = 8
 GROUPS = 32
 LAYERS_PER_LEVEL = 2
+BESIDE: dict[int, Literal["", "mask", "picture"]] = {4: "", 9: "mask", 8: "picture"}  # by channels that enter
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -52,11 +53,14 @@ class StableDiffusion1(Family):
     )
 
     def detect(self, shapes: Shapes) -> bool:
-        """A UNet with four latent channels whose attention is entered by 1x1 convolutions (SD 2 has matrices)."""
+        """A UNet of 4 latent channels (9 or 8 with what is beside them), attention entered by 1x1 convolutions.
+
+        (SD 2 enters it by matrices.)
+        """
         first = shapes.get(UNET + "input_blocks.0.0.weight", ())
         enter = shapes.get(UNET + "input_blocks.1.1.proj_in.weight", ())
         wide = UNET + "input_blocks.1.1.transformer_blocks.1.norm1.weight"  # SDXL and its kin go deeper than one block
-        return len(first) == 4 and first[1] == 4 and len(enter) == 4 and wide not in shapes
+        return len(first) == 4 and first[1] in BESIDE and len(enter) == 4 and wide not in shapes
 
     def examine(self, shapes: Shapes) -> None:
         """Build the networks from tensors that have a shape and no content."""
@@ -127,6 +131,7 @@ class Sd1Model(Model):
         unet: Any = self._networks["network"]
         times = torch.full((len(x),), time, dtype=torch.float32, device=x.device)
         context = cond["context"].to(x.device, unet.dtype)
+        x = torch.cat([x, cond["beside"].to(x)], 1) if self.beside else x
         return unet(x.to(unet.dtype), times, encoder_hidden_states=context, return_dict=False)[0].float()
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -143,6 +148,22 @@ class Sd1Model(Model):
         """As `Model.encode_pixels`."""
         vae: Any = self._networks["vae"]
         return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * LATENT_SCALE
+
+    @property
+    def beside(self) -> Literal["", "mask", "picture"]:
+        """As `Model.beside`, by how many channels enter the UNet."""
+        unet: Any = self._networks["network"]
+        return BESIDE[unet.config.in_channels]
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Model.posterior`."""
+        vae: Any = self._networks["vae"]
+        found = vae.encode(pixels.to(vae.dtype)).latent_dist
+        return found.mean.float() * LATENT_SCALE, found.std.float() * LATENT_SCALE
+
+    def picture_beside(self, pixels: Tensor) -> Tensor:
+        """As `Model.picture_beside`: the latents without their scale (Brooks et al. 2022, arXiv:2211.09800)."""
+        return self.encode_pixels(pixels) / LATENT_SCALE
 
     def parts(self) -> dict[str, nn.Module]:
         """As `Model.parts`."""
