@@ -73,29 +73,45 @@ class Remark(Part):
     facts: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Enlarging(Part):
+    """How the pass before becomes this one's start: by which upscaler, and how large it is before its middle is cut."""
+
+    upscaler: str
+    canvas: Size
+
+
 class Pass(Part):
     """One walk from noise to latents: txt2img is one, hires is two; later passes start from the pass before.
 
     ``size`` is what the picture will have, ``canvas`` what the network sees (padded to the family's multiple),
-    ``start`` where x comes from, ``denoise_strength`` how much of the schedule is walked.
+    ``start`` where x comes from: noise, the request's picture, or the latents of the pass before, enlarged.
+    ``denoise_strength`` says how much of the schedule is walked; ``exact_steps`` stretches the schedule so that all
+    steps are. ``refiner`` takes over for good at ``switch_at`` of the time (0-1).
     """
 
     model: str  # a key of Plan.models
-    start: Literal["noise", "latents"]
+    start: Literal["noise", "picture", "latents"]
     size: Size
     canvas: Size
+    prompt: str = ""
+    negative_prompt: str = ""
     sampler: str
     schedule: str
     steps: int
     cfg_scale: float
     denoise_strength: float = 1.0
+    exact_steps: bool = False
+    enlarging: Enlarging | None = None
+    refiner: str | None = None  # a key of Plan.models
+    switch_at: float = 1.0
 
 
 class Plan(Part):
     """Everything the engine needs: models by key, passes in order, and which pictures with which seeds.
 
     ``pictures`` are the indexes still to be made (a retry after a crash leaves out the finished ones); ``seeds`` has
-    one seed for each of them, in the same order. The request rides along for prompts, extensions and metadata.
+    one seed for each of them, in the same order, and so has ``variation_seeds`` where noise is mixed in. The request
+    rides along for everything that is the same in all passes, for extensions and metadata.
     """
 
     request: GenerationRequest
@@ -103,6 +119,7 @@ class Plan(Part):
     passes: tuple[Pass, ...]
     pictures: tuple[int, ...]
     seeds: tuple[int, ...]
+    variation_seeds: tuple[int, ...] = ()
     numerics: str = "auto"  # the named profile of dtypes and attention, see modules.engine
     adapters: tuple[AdapterFile, ...] = ()
     embeddings: tuple[EmbeddingFile, ...] = ()

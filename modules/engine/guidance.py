@@ -93,6 +93,8 @@ def guide(
     before: Callable[[Upcoming], None] | None = None,
     after: Callable[[Guided], None] | None = None,
     calls: int | None = None,
+    skips: Callable[[Upcoming], bool] | None = None,
+    picture_scale: float = 1.0,
 ) -> Denoiser:
     """``uncond + scale * sum of w_i (cond_i - uncond)`` as a denoiser (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
 
@@ -100,6 +102,8 @@ def guide(
     ``keep_uncond``. Conditionings of equal shapes share one network call, others have their own. ``one_by_one`` calls
     the network for one picture at a time, so that a picture in a batch equals the same picture alone, bit for bit.
     ``before`` may edit the scale of each call, of which there will be ``calls`` (None: unknown), ``after`` each result.
+    ``skips`` says in which calls the prompt alone counts. With a ``picture_scale`` other than 1 the network's picture
+    beside x has a guidance of its own: Brooks et al. 2022 (arXiv:2211.09800), equation 3.
     """
     count = 0
 
@@ -112,12 +116,17 @@ def guide(
         now = upcoming.scale
         parts, empty = positive(sigma), negative(sigma)
         total = sum(part.weight for part in parts)
-        wants_uncond = keep_uncond or now * total != 1.0
-        conds = [part.cond for part in parts] + ([empty] if wants_uncond else [])
+        without = [_blind(empty)] if picture_scale != 1.0 and "beside" in empty else []
+        skip = skips is not None and skips(upcoming) and not keep_uncond and not without
+        wants_uncond = keep_uncond or bool(without) or (now * total != 1.0 and not skip)
+        conds = [part.cond for part in parts] + ([empty] if wants_uncond else []) + without
         predicted = predict_each(predict, x, sigma, conds, one_by_one)
+        blind = predicted.pop() if without else None
         uncond = predicted.pop() if wants_uncond else None
         summed = _summed(predicted, parts)
-        denoised = _combine(summed, total, uncond, now)
+        denoised = _combine(summed, total, predicted[0] if skip else uncond, now)
+        if blind is not None and uncond is not None:
+            denoised = denoised + (picture_scale - 1) * (uncond - blind)
 
         def again(other: Tensor | None = None, *, uncond: bool = False) -> Tensor:
             asked = [Weighted(empty)] if uncond else parts
@@ -132,6 +141,50 @@ def guide(
         return Denoised(guided.denoised, guided.cond, guided.uncond)
 
     return denoiser
+
+
+def skipping(below: float, every: bool, early: float) -> Callable[[Upcoming], bool] | None:
+    """The calls that leave the negative prompt out; None where there are none.
+
+    The first ``early`` share (0-1) of them, and below a sigma every other one, or ``every`` one of them: negative
+    guidance minimum sigma, as A1111 counts it. With AND the first part then stands for the negative prompt.
+    """
+    if below <= 0 and early <= 0:
+        return None
+
+    def skips(call: Upcoming) -> bool:
+        is_early = early > 0 and call.share is not None and call.share <= early
+        return is_early or ((every or call.call % 2 == 1) and call.sigma < below)
+
+    return skips
+
+
+def with_beside(positive: Positive, negative: Negative, seen: Tensor) -> tuple[Positive, Negative]:
+    """The same, each conditioning with what the network sees beside x [1 c h w]."""
+
+    def conds(sigma: float) -> list[Weighted]:
+        return [Weighted({**part.cond, "beside": seen}, part.weight) for part in positive(sigma)]
+
+    return conds, lambda sigma: {**negative(sigma), "beside": seen}
+
+
+def along(first: tuple[Positive, Negative], second: tuple[Positive, Negative]) -> tuple[Positive, Negative]:
+    """The first, whose every call is also counted by the second: so that one can take over in mid-schedule."""
+
+    def positive(sigma: float) -> Sequence[Weighted]:
+        second[0](sigma)
+        return first[0](sigma)
+
+    def negative(sigma: float) -> Cond:
+        second[1](sigma)
+        return first[1](sigma)
+
+    return positive, negative
+
+
+def _blind(cond: Cond) -> Cond:
+    """The same without the picture beside x."""
+    return {**cond, "beside": torch.zeros_like(cond["beside"])}
 
 
 def _summed(predicted: Sequence[Tensor], parts: Sequence[Weighted]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -99,12 +100,21 @@ def generator(source: Source, seed: int, device: torch.device | str = "cpu") -> 
     return PhiloxGenerator(seed)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What is mixed into each image's first noise: ``strength`` (0-1) of the noise of these ``seeds``."""
+
+    seeds: tuple[int, ...]
+    strength: float
+
+
 class ImageNoise:
     """The noise of a batch: ``seeds`` one per image, ``shape`` (c, h, w) of one image's latents.
 
-    The first draw of each generator is the image's starting noise; every later draw goes on from there. ``span`` is the
+    `first` gives the images' starting noise; every later draw of each generator goes on from there. ``span`` is the
     full schedule's (lowest above 0, highest) sigma, which samplers on a Brownian path draw within; where it is not
-    given, that of the walk itself.
+    given, that of the walk itself. ``mixture`` varies the starting noise, ``drawn_at`` (c, h, w) is the shape that it
+    is drawn at where that is another, and ``delta`` is added to the seeds of all draws after it (ENSD).
     """
 
     def __init__(
@@ -114,11 +124,34 @@ class ImageNoise:
         source: Source = "nv",
         device: torch.device | str = "cpu",
         span: tuple[float, float] | None = None,
+        *,
+        mixture: Mixture | None = None,
+        drawn_at: Shape | None = None,
+        delta: int = 0,
     ) -> None:
         self.seeds, self.shape, self.span = tuple(seeds), shape, span
         self.source: Source = source
         self.device = torch.device(device)
         self.generators = [generator(source, seed, device) for seed in self.seeds]
+        self.mixture, self.drawn_at, self.delta = mixture, drawn_at or shape, delta
+
+    def first(self) -> Tensor:
+        """The starting noise [b c h w]: the first draw of each generator, varied and laid out as was asked for."""
+        made = [self._first(index) for index in range(len(self.seeds))]
+        if self.delta:
+            self.generators = [generator(self.source, seed + self.delta, self.device) for seed in self.seeds]
+        return torch.stack(made).to(self.device)
+
+    def _first(self, index: int) -> Tensor:
+        at_own_size = self.drawn_at == self.shape
+        own = self.generators[index] if at_own_size else generator(self.source, self.seeds[index], self.device)
+        noise = own.normal(self.drawn_at)
+        if self.mixture is not None and self.mixture.strength > 0:
+            other = generator(self.source, self.mixture.seeds[index], self.device).normal(self.drawn_at)
+            noise = slerp(self.mixture.strength, noise, other)
+        if at_own_size:
+            return noise
+        return laid_into(noise, self.generators[index].normal(self.shape))
 
     def draw(self) -> Tensor:
         """Unit normal noise [b c h w], float32, on the device."""
@@ -134,3 +167,34 @@ class ImageNoise:
 
         low, high = self.span or (min(sigma for sigma in sigmas if sigma > 0), max(sigmas))
         return BrownianNoise(self.seeds, self.shape, low, high, self.source, self.device)
+
+
+def slerp(share: float, low: Tensor, high: Tensor) -> Tensor:
+    """From one noise [c h w] to another along the arc between them (Shoemake 1985), as A1111 mixes variations.
+
+    Each column of pixels (dim 1) is turned by its own angle. Where the two are all but equal A1111 mixes them along a
+    line the wrong way round, ``share`` of ``low``: kept, since that is the picture people know.
+    """
+    cosine = (low / low.norm(dim=1, keepdim=True) * (high / high.norm(dim=1, keepdim=True))).sum(1)
+    if float(cosine.mean()) > 0.9995:
+        return low * share + high * (1 - share)
+    angle = torch.acos(cosine)
+    whole = torch.sin(angle)
+    of_low = (torch.sin((1 - share) * angle) / whole).unsqueeze(1)
+    of_high = (torch.sin(share * angle) / whole).unsqueeze(1)
+    return of_low * low + of_high * high
+
+
+def laid_into(noise: Tensor, ground: Tensor) -> Tensor:
+    """``ground`` [c h w] with the middle of ``noise`` [c h' w'] in its middle, whichever of them is larger."""
+    laid = ground.clone()
+    here, there = zip(*(_middle(laid.shape[axis], noise.shape[axis]) for axis in (1, 2)), strict=True)
+    laid[:, here[0], here[1]] = noise[:, there[0], there[1]]
+    return laid
+
+
+def _middle(length: int, other: int) -> tuple[slice, slice]:
+    """Where the middles of two lengths lie on each other; as A1111 counts, so an odd excess leaves one out."""
+    offset = (length - other) // 2
+    shared = other if offset >= 0 else other + 2 * offset
+    return slice(max(offset, 0), max(offset, 0) + shared), slice(max(-offset, 0), max(-offset, 0) + shared)

@@ -50,10 +50,17 @@ class DiscreteTimes:
             alphas_cumprod = np.maximum(signal**2, LAST_ALPHA)
         return cls(alphas_cumprod)
 
+    is_flow = False
+
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
         """Every trained sigma, rising: 0.0292 to 14.6 for SD 1.x."""
         return np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest sigma that a schedule spans."""
+        return float(self.sigmas[0]), float(self.sigmas[-1])
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -82,11 +89,17 @@ class FlowTimes:
 
     shift: float = 1.0
     steps: int = 1000
+    is_flow = True
 
     @cached_property
     def sigmas(self) -> NDArray[np.float64]:
         """The samplers' sigma at each of ``steps`` equal times, rising."""
         return np.array([self.sigma(t * 1000 / self.steps) for t in range(1, self.steps + 1)])
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest sigma that a schedule spans."""
+        return float(self.sigmas[0]), float(self.sigmas[-1])
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -104,8 +117,50 @@ class FlowTimes:
         return 1000 * sigma / (1 + sigma)
 
 
-Times = DiscreteTimes | FlowTimes
-"""A network's clock: ``sigmas`` it was trained at (rising), ``ends`` and ``sigma(t)`` for schedules, and ``time``."""
+@dataclass(frozen=True, eq=False)
+class Ranged:
+    """Another clock whose schedules span only sigmas from ``low`` to ``high``."""
+
+    clock: DiscreteTimes | FlowTimes
+    low: float
+    high: float
+
+    @property
+    def is_flow(self) -> bool:
+        return self.clock.is_flow
+
+    @property
+    def sigmas(self) -> NDArray[np.float64]:
+        """The trained sigmas, all of them: schedules that pick some of these know no ends."""
+        return self.clock.sigmas
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """``low`` and ``high``."""
+        return self.low, self.high
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The times of both."""
+        if isinstance(self.clock, DiscreteTimes):
+            return self.clock.time(self.low), self.clock.time(self.high)
+        shift = self.clock.shift
+        bent = [self.clock.time(sigma) / 1000 for sigma in self.range]
+        low, high = (1000 * t / (shift - (shift - 1) * t) for t in bent)  # undo the shift, which `sigma` applies
+        return low, high
+
+    def sigma(self, t: float) -> float:
+        """As the clock's."""
+        return self.clock.sigma(t)
+
+    def time(self, sigma: float) -> float:
+        """As the clock's."""
+        return self.clock.time(sigma)
+
+
+Times = DiscreteTimes | FlowTimes | Ranged
+"""A network's clock: ``sigmas`` it was trained at (rising), ``range``, ``ends`` and ``sigma(t)`` for schedules, and
+``time`` for the network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +174,15 @@ class Prediction:
     times: Times
 
     @classmethod
-    def of(cls, diffusion: Diffusion) -> "Prediction":
-        """The edge of a family: what its ``Diffusion`` facts say, as functions."""
+    def of(cls, diffusion: Diffusion, zero_terminal_snr: bool = False) -> "Prediction":
+        """The edge of a family: what its ``Diffusion`` facts say, as functions; a flow ends in all noise anyway."""
         if diffusion.prediction == "flow":
             return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
         times = DiscreteTimes.scaled_linear(
-            diffusion.beta_start, diffusion.beta_end, diffusion.timesteps, diffusion.zero_snr
+            diffusion.beta_start,
+            diffusion.beta_end,
+            diffusion.timesteps,
+            zero_snr=diffusion.zero_snr or zero_terminal_snr,
         )
         return cls(diffusion.prediction, times)
 

@@ -1,40 +1,46 @@
 """Read this first: a Plan becomes pictures. Everything else in the engine is called from here, top to bottom.
 
-For each picture: read the prompt (conditioning.py), draw the noise (noise.py), walk it down the sigmas pass by pass
-(denoise.py with samplers.py, schedules.py, guidance.py, prediction.py), decode it (decode.py). What happens on the way
-is told to the job (telling.py); extensions act through their hooks; a cancelled job stops inside a network call.
+For each picture and pass: read the prompt (conditioning.py), find where to start (source.py, start.py), walk down the
+sigmas (denoise.py with samplers, schedules.py, guidance.py, prediction.py; around them refiner.py and inpaint.py), and
+at last decode (decode.py). What happens on the way is told to the job (telling.py); extensions act through their hooks;
+a cancelled job stops inside a network call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from modules.core import limits
-from modules.core.errors import Cancelled, ExtensionFailed, NotFinite, OutOfMemory, WorkbenchError
-from modules.core.geometry import Size
+from modules.core.errors import Cancelled, ExtensionFailed, NotFinite, OutOfMemory
 from modules.core.plan import Pass, Plan
-from modules.core.request import GenerationRequest
+from modules.core.request import GenerationRequest, Sampling
 from modules.core.sampling import find_sampler
 from modules.engine import conditioning, loading
+from modules.engine.colour import corrected
 from modules.engine.conditioning import Conditioning
 from modules.engine.decode import decode, finish, is_out_of_memory
-from modules.engine.denoise import Call, Denoised, Denoiser, denoise
-from modules.engine.guidance import guide
-from modules.engine.noise import ImageNoise
+from modules.engine.denoise import Call, Denoiser, denoise
+from modules.engine.guard import guarded
+from modules.engine.guidance import Negative, Positive, along, guide, skipping, with_beside
+from modules.engine.inpaint import Kept, keeping, keeping_before, shown
 from modules.engine.prediction import Prediction
+from modules.engine.refiner import past, switching
 from modules.engine.residency import Loaded
-from modules.engine.samplers import SAMPLERS
-from modules.engine.schedules import part_walked, sigmas_for, stretched
+from modules.engine.samplers import SAMPLERS, Sampler
+from modules.engine.source import Source, prepare
+from modules.engine.start import Picture, beside, enlarge, from_latents, from_noise, keep, read_source
 from modules.engine.telling import Job, Teller, tell_failed_extension
+from modules.engine.tiling import tiled
 from modules.engine.workshop import Workshop
-from modules.extend.hooks import Hooks, in_words
+from modules.extend.hooks import Hooks
 from modules.families.base import SAFE, Numerics
 from modules.planning.canvas import crop
 from modules.planning.compile import compile
@@ -69,9 +75,9 @@ def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) ->
     with torch.inference_mode(), ExitStack() as patches:
         maker = _Maker(plan, workshop, job, hooks or _hooks(plan.request, workshop, job), patches)
         maker.tell_ignored_networks()
-        for picture, seed in zip(plan.pictures, plan.seeds, strict=True):
+        for picture in plan.pictures:
             try:
-                maker.make(picture, seed)
+                maker.make(picture)
             except Cancelled:
                 if not job.is_skipped(picture):
                     raise
@@ -92,21 +98,22 @@ class _Maker:
         self.hooks = hooks
         self.patches = patches
         self.patched: set[int] = set()
+        self._source: Source | None = None  # the picture that all of the job's start from
         self.teller = Teller(plan, job, workshop.pace, workshop.settings.previews)
 
-    def make(self, picture: int, seed: int) -> None:
+    def make(self, picture: int) -> None:
         """One picture; where numbers come out empty it is made once more in 32 bit, and the user hears of it."""
         self.request = self.plan.request.at(picture)
         self.teller.begin(picture)
         numerics = self.workshop.numerics(self.plan.numerics)
         try:
-            self._attempt_with_room(seed, numerics)
+            self._attempt_with_room(picture, numerics)
         except _Empty:
             if numerics.network == SAFE.network:
                 raise _not_finite() from None
             self.teller.warn("empty_values", "The picture came out empty and is made again in 32 bit.")
             try:
-                self._attempt_with_room(seed, SAFE)
+                self._attempt_with_room(picture, SAFE)
             except _Empty:
                 raise _not_finite() from None
 
@@ -118,11 +125,11 @@ class _Maker:
             message = f"The pictures are made without {names}: extra networks cannot be used yet."
             self.teller.warn("networks_ignored", message, "Remove them from the prompt.")
 
-    def _attempt_with_room(self, seed: int, numerics: Numerics) -> None:
+    def _attempt_with_room(self, picture: int, numerics: Numerics) -> None:
         """One attempt; where memory ran out, and some can be had, a second one, and the user hears of it."""
         try:
             with _memory():
-                return self._attempt(seed, numerics)
+                return self._attempt(picture, numerics)
         except OutOfMemory as problem:
             short = problem.with_traceback(None)
             short.__context__ = None  # its frames would keep what filled the memory
@@ -133,107 +140,202 @@ class _Maker:
             "Memory ran out: other models were unloaded, and the picture is made again in smaller steps.",
         )
         with _memory():
-            self._attempt(seed, numerics)
+            self._attempt(picture, numerics)
 
-    def _attempt(self, seed: int, numerics: Numerics) -> None:
+    def _attempt(self, picture: int, numerics: Numerics) -> None:
         self.teller.progress.walked = 0.0
-        latents, loaded = None, None
+        subject = self._picture(picture)
+        latents, loaded, kept = None, None, None
         for number, one in enumerate(self.plan.passes):
-            loaded = self._load(one, numerics)
+            before, loaded = loaded, self._load(one.model, numerics)
             with loaded.guard.asking(self.job.check):
-                told = self._read(loaded, number)
-                latents = self._walk(loaded, number, told, latents, seed)
+                told = self._read(loaded, one, number)
+                latents = self._start(subject, number, loaded, before or loaded, latents)
+                kept = keep(subject, one, loaded.model, latents) if latents is not None else None
+                latents = self._walk(subject, number, loaded, told, latents, kept)
         if loaded is None or latents is None:
             return  # a plan of no passes makes nothing
         last = self.plan.passes[-1]
         with self.teller.phase("decoding", last.canvas.pixels):
             pixels = self._decode(loaded, latents, last)
-        image = finish(pixels, crop(last.canvas, last.size), truncate="a1111" in self.request.compat)
+        image = finish(pixels, crop(last.canvas, last.size), truncate=subject.a1111)
+        image = self._laid_over(subject, image, latents, kept)
         image = self.hooks.edit_image(image, _is_picture) if self.hooks else image
         changed = loading.changed(loaded.file)
         if changed:
             self.teller.warn("model_changed", f"The checkpoint {loaded.file.name} was replaced while it was in use.")
-        self.teller.image(loaded, image, seed, changed)
+        self.teller.image(loaded, image, subject.seed, changed)
 
-    def _load(self, one: Pass, numerics: Numerics) -> Loaded:
-        file, residency = self.plan.models[one.model], self.workshop.residency
+    def _picture(self, picture: int) -> Picture:
+        """The picture of this number with its seeds and the picture it starts from."""
+        place, plan = self.plan.pictures.index(picture), self.plan
+        if self.request.start and self._source is None:
+            self._source = prepare(self.request.start, self.request.size, self.workshop.inputs)
+        varied = plan.variation_seeds[place] if plan.variation_seeds else None
+        return Picture(plan, plan.seeds[place], varied, self._source, self.job.check)
+
+    def _load(self, model: str, numerics: Numerics) -> Loaded:
+        file, residency = self.plan.models[model], self.workshop.residency
         if residency.has(file, numerics):
             loaded = residency.model(file, numerics)
         else:
             with self.teller.phase("loading", file.stamp[0], file.name):
                 loaded = residency.model(file, numerics, self.job.check)
-        if self.hooks and id(loaded) not in self.patched:
+        if id(loaded) not in self.patched:
             self.patched.add(id(loaded))
-            self.hooks.patch_model(loaded.model.parts()["network"], self.patches)
+            parts = loaded.model.parts()
+            if self.request.tiling != "none":
+                self.patches.enter_context(tiled((parts["network"], parts["vae"]), self.request.tiling))
+            if self.hooks:
+                self.hooks.patch_model(parts["network"], self.patches)
         return loaded
 
-    def _read(self, loaded: Loaded, number: int) -> Conditioning:
+    def _read(self, loaded: Loaded, one: Pass, number: int) -> Conditioning:
+        """What the pass's own prompts say to this model."""
+        own = self.plan.request  # a pass that says what the request does means each picture's own words
+        said = {
+            name: getattr(one if getattr(one, name) != getattr(own, name) else self.request, name)
+            for name in ("prompt", "negative_prompt")
+        }
         with self.teller.phase("reading", 1):
             reader = conditioning.Reader(loaded.model, loaded.prompts, self.request.clip_skip)
-            told = conditioning.read(self.request, self.plan.passes, number, reader)
+            told = conditioning.read(self.request.model_copy(update=said), self.plan.passes, number, reader)
             return self.hooks.edit_conditioning(told) if self.hooks else told
 
-    def _walk(self, loaded: Loaded, number: int, told: Conditioning, before: Tensor | None, seed: int) -> Tensor:
-        """One pass: from noise, or from the latents of the pass before, to latents [1 c h w]."""
-        one, model = self.plan.passes[number], loaded.model
-        prediction = Prediction.of(model.diffusion)
-        steps = one.steps if before is None else stretched(one.steps, one.denoise_strength)
-        full = sigmas_for(one.sampler, one.schedule, steps, prediction.times)  # of which the walk may be the end
-        span = min(sigma for sigma in full if sigma > 0), max(full)
-        noise = ImageNoise([seed], latent_shape(loaded, one.canvas), self.request.noise, model.device, span)
-        x, sigmas = start(one, prediction, noise, before)
+    def _start(
+        self, subject: Picture, number: int, loaded: Loaded, before: Loaded, latents: Tensor | None
+    ) -> Tensor | None:
+        """The latents that a pass starts from, without its noise; None where it starts from noise alone."""
+        one = self.plan.passes[number]
+        with _memory():
+            if one.start == "picture":
+                with self.teller.phase("reading", 1):
+                    return read_source(subject, one, loaded.model)
+            if latents is None or one.start == "noise":
+                return None
+            return enlarge(subject, self.plan.passes[number - 1], one, (before.model, loaded.model), latents)
+
+    def _walk(
+        self,
+        subject: Picture,
+        number: int,
+        loaded: Loaded,
+        told: Conditioning,
+        latents: Tensor | None,
+        kept: Kept | None,
+    ) -> Tensor:
+        """One pass: from noise, or from noised latents, to latents [1 c h w]."""
+        one, own = self.plan.passes[number], self.request.sampling
+        prediction = Prediction.of(loaded.model.diffusion, own.zero_terminal_snr)
+        if latents is None:
+            begin = from_noise(subject, one, loaded.model, prediction)
+        else:
+            begin = from_latents(subject, one, loaded.model, prediction, latents)
+        x, sigmas = begin.x, begin.sigmas
         if len(sigmas) < 2:
             return x
-        sampler, eta = SAMPLERS[one.sampler], self.request.sampling.eta
-        options = {"eta": eta} if eta is not None and "eta" in sampler.options else {}
-        denoiser = self._denoiser(one, prediction, loaded, told, sigmas, number > 0)
-        with self.teller.walk(loaded, one, _check_finite) as walk:
-            x = denoise(denoiser, x, sigmas, sampler, noise, self.hooks, walk, **options)
+        denoiser = self._denoiser(subject, number, prediction, loaded, told, sigmas)
+        if kept is not None:
+            before = subject.a1111 and find_sampler(one.sampler).unit_noise
+            denoiser = (keeping_before if before else keeping)(denoiser, kept)
+        with self.teller.walk(loaded, one, _check_finite) as walk, _memory():
+            sampler = SAMPLERS[one.sampler]
+            x = denoise(denoiser, x, sigmas, sampler, begin.noise, self.hooks, walk, **_options(sampler, own))
         if not bool(x.isfinite().all()):
             raise _Empty
-        return prediction.leave(x, sigmas[-1])
+        x = prediction.leave(x, sigmas[-1])
+        return x if kept is None else kept.finished(x)
 
     def _denoiser(
         self,
-        one: Pass,
+        subject: Picture,
+        number: int,
         prediction: Prediction,
         loaded: Loaded,
         told: Conditioning,
         sigmas: Sequence[float],
-        second_pass: bool,
     ) -> Denoiser:
-        """The network under guidance, with the extensions around it."""
-        if "a1111" in self.request.compat:
+        """The network under guidance, its refiner after it, with the extensions around both."""
+        one = self.plan.passes[number]
+        clock = self._clock(subject, number, loaded, told, sigmas)
+        if one.refiner is None:
+            plain = self._guided(one, prediction, loaded, clock, sigmas)
+        else:
+            second = self._load(one.refiner, loaded.numerics)
+            later = self._clock(subject, number, second, self._read(second, one, number), sigmas)
+            theirs = Prediction.of(second.model.diffusion, self.request.sampling.zero_terminal_snr)
+            plain = switching(
+                self._guided(one, prediction, loaded, along(clock, later), sigmas),
+                self._guided(one, theirs, second, later, sigmas),
+                past(one.switch_at, prediction.times),
+            )
+        for name, wrap in self.hooks.wrappers():
+            plain = guarded(plain, wrap, partial(self._wrapper_failed, name))
+        return plain
+
+    def _clock(
+        self, subject: Picture, number: int, loaded: Loaded, told: Conditioning, sigmas: Sequence[float]
+    ) -> tuple[Positive, Negative]:
+        """What the network is told at each moment: the prompts, and what it sees beside x."""
+        if subject.a1111:
             positive, negative = conditioning.over_calls(told)
         else:
-            positive, negative = conditioning.over_sigma(told, sigmas, second_pass)
-        facts = find_sampler(one.sampler)
-        plain = guide(
+            positive, negative = conditioning.over_sigma(told, sigmas, number > 0)
+        seen = beside(subject, self.plan.passes[number], loaded.model)
+        return (positive, negative) if seen is None else with_beside(positive, negative, seen)
+
+    def _guided(
+        self,
+        one: Pass,
+        prediction: Prediction,
+        loaded: Loaded,
+        clock: tuple[Positive, Negative],
+        sigmas: Sequence[float],
+    ) -> Denoiser:
+        facts, own, start = find_sampler(one.sampler), self.request.sampling, self.request.start
+        edits = loaded.model.beside == "picture" and start is not None
+        return guide(
             prediction.x0(loaded.model.network),
-            positive,
-            negative,
+            *clock,
             one.cfg_scale / facts.cfg_divisor,
             keep_uncond=facts.needs_uncond,
             calls=SAMPLERS[one.sampler].calls(sigmas),
             before=self.hooks.before_guidance if self.hooks.has("before_guidance") else None,
             after=self.hooks.after_guidance if self.hooks.has("after_guidance") else None,
+            skips=skipping(own.s_min_uncond, own.s_min_uncond_all, own.skip_early_cond),
+            picture_scale=start.image_cfg_scale if edits and start else 1.0,
         )
-        for name, wrap in self.hooks.wrappers():
-            plain = _guarded(plain, wrap, partial(self._wrapper_failed, name))
-        return plain
+
+    def _laid_over(
+        self, subject: Picture, image: NDArray[np.uint8], latents: Tensor, kept: Kept | None
+    ) -> NDArray[np.uint8]:
+        """The result in the colours of what it started from, if asked, under the old pixels that it may not change."""
+        source, start, last = subject.source, self.request.start, self.plan.passes[-1]
+        if source is None or start is None:
+            return image
+        if start.color_correction:
+            image = corrected(image, np.asarray(source.picture))
+        if source.overlay is None:
+            return image
+        overlay = source.overlay
+        if kept is not None and kept.soft is not None:
+            box = crop(last.canvas, last.size)
+            mask = shown(kept, latents, last.canvas).crop((box.left, box.top, box.right, box.bottom))
+            overlay = overlay.with_mask(mask)
+        return overlay.over(image)
 
     def _decode(self, loaded: Loaded, latents: Tensor, one: Pass) -> Tensor:
         """Pixels [3 H W]; where the decoder's numbers come out empty they are computed once more in 32 bit."""
         with loaded.guard.asking(self.job.check):
-            pixels = decode(loaded.model, latents, self.job.check)
+            pixels = decode(loaded.model, latents, self.job.check, wraps=self.request.tiling)
         if bool(pixels.isfinite().all()):
             return pixels
         if loaded.numerics.vae == SAFE.vae:
             raise _not_finite()
         self.teller.warn("vae_fp32", "The picture came out empty of the decoder and is decoded again in 32 bit.")
-        safe = self._load(one, SAFE)
+        safe = self._load(one.model, SAFE)
         with safe.guard.asking(self.job.check):
-            pixels = decode(safe.model, latents, self.job.check)
+            pixels = decode(safe.model, latents, self.job.check, wraps=self.request.tiling)
         if not bool(pixels.isfinite().all()):
             raise _not_finite()
         return pixels
@@ -242,24 +344,15 @@ class _Maker:
         tell_failed_extension(self.job, ExtensionFailed(name, "wrap_denoiser", cause))
 
 
-def start(one: Pass, prediction: Prediction, noise: ImageNoise, before: Tensor | None) -> tuple[Tensor, list[float]]:
-    """Where a walk begins: x [1 c h w] as noisy as the first of the sigmas, and the sigmas.
-
-    From noise alone, or from the latents of the pass before, enlarged along a line. Hires always walks as many steps as
-    were asked for; of a strength of 0 nothing is walked and nothing is added.
-    """
-    if before is None:
-        sigmas = sigmas_for(one.sampler, one.schedule, one.steps, prediction.times)
-        return noise.draw() * prediction.noise_scale(sigmas[0], unit=find_sampler(one.sampler).unit_noise), sigmas
-    larger = functional.interpolate(before, size=noise.shape[1:], mode="bilinear")
-    sigmas = part_walked(one.sampler, one.schedule, one.steps, one.denoise_strength, prediction.times, exact=True)
-    return (larger + noise.draw() * sigmas[0] if len(sigmas) > 1 else larger), sigmas
-
-
-def latent_shape(loaded: Loaded, canvas: Size) -> tuple[int, int, int]:
-    """[c h w] of the latents of a canvas."""
-    latent = loaded.model.family.latent
-    return latent.channels, canvas.height // latent.downscale, canvas.width // latent.downscale
+def _options(sampler: Sampler, own: Sampling) -> dict[str, Any]:
+    """The request's numbers that this sampler knows; what is not said is the sampler's own."""
+    said = {
+        "eta": own.eta, "s_churn": own.s_churn, "s_tmin": own.s_tmin, "s_tmax": own.s_tmax, "s_noise": own.s_noise,
+        "variant": own.unipc_variant, "lower_order_final": own.unipc_lower_order_final,
+    }  # fmt: skip
+    if sampler.name == "UniPC":
+        said["order"] = own.unipc_order
+    return {name: value for name, value in said.items() if value is not None and name in sampler.options}
 
 
 def _is_picture(image: object) -> bool:
@@ -271,39 +364,6 @@ def _is_picture(image: object) -> bool:
 def _check_finite(call: Call) -> None:
     if call.number % FINITE_EVERY == 0 and not bool(call.denoised.x0.isfinite().all()):
         raise _Empty
-
-
-def _guarded(plain: Denoiser, wrap: Callable[[Denoiser], Denoiser], failed: Callable[[str], None]) -> Denoiser:
-    """The wrapped denoiser until what an extension put around it fails; from then on the plain one."""
-    own: list[BaseException] = []
-
-    def known(x: Tensor, sigma: float) -> Denoised:
-        try:
-            return plain(x, sigma)
-        except BaseException as problem:
-            own.append(problem)  # the engine's own: not the extension's fault
-            raise
-
-    wrapped = wrap(known)
-    works = True
-
-    def guarded(x: Tensor, sigma: float) -> Denoised:
-        nonlocal works
-        if works:
-            try:
-                answer = wrapped(x, sigma)
-                if isinstance(answer, Denoised) and answer.x0.shape == x.shape:
-                    return answer
-                cause = "what it returned is no Denoised of the picture's shape"
-            except BaseException as problem:  # a guest's sys.exit must not end the engine
-                if problem in own or isinstance(problem, Cancelled | WorkbenchError | KeyboardInterrupt):
-                    raise
-                cause = in_words(problem)
-            works = False
-            failed(cause)
-        return plain(x, sigma)
-
-    return guarded
 
 
 @contextmanager

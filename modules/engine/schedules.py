@@ -4,15 +4,20 @@ All are computed on the CPU in float64 and handed over as Python floats, falling
 steps, ``times`` the network's clock (``modules.engine.prediction``).
 """
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from modules.core.errors import BadValue
+from modules.core.plan import Pass
+from modules.core.request import Sampling
 from modules.core.sampling import find_sampler
-from modules.engine.prediction import FlowTimes, Times
+from modules.engine.prediction import Ranged, Times
 
-Schedule = Callable[[int, Times], list[float]]
+Schedule = Callable[..., list[float]]
 
 SCHEDULES: dict[str, Schedule] = {}
 """Every schedule by the name that people choose; ``modules.core.sampling`` has the same names."""
@@ -35,58 +40,93 @@ def schedule(name: str, table: dict[str, Schedule] = SCHEDULES):
     return enter
 
 
-def sigmas_for(sampler: str, schedule: str, steps: int, times: Times) -> list[float]:
+def sigmas_for(sampler: str, schedule: str, steps: int, times: Times, own: Sampling = Sampling()) -> list[float]:
     """The sigmas of a full walk: ``steps`` as people count them, the schedule "Automatic" being the sampler's own.
 
-    Some samplers leave out the sigma before the last (made of one step more). Raises BadValue for unknown samplers.
+    Some samplers leave out the sigma before the last (made of one step more). ``own`` may say other ends, another bend
+    and whether to leave that sigma out. Raises BadValue for unknown samplers.
     """
     facts = find_sampler(sampler)
     name = facts.schedule if schedule == "Automatic" else schedule
-    make = GRIDS.get(name) or SCHEDULES[name]
-    if not facts.drop_penultimate:
-        return make(steps, times)
-    sigmas = make(steps + 1, times)
-    return [*sigmas[:-2], sigmas[-1]]
+    drops = facts.drop_penultimate if own.discard_penultimate is None else own.discard_penultimate
+    if name in GRIDS:  # as A1111 has it, these then only count one step more
+        return _grid(name, steps + 1 if own.discard_penultimate else steps, times, own)
+    make = SCHEDULES[name]
+    options = {"rho": own.rho, "a": own.beta_alpha, "b": own.beta_beta}
+    takes = inspect.signature(make).parameters
+    chosen = {word: value for word, value in options.items() if word in takes and value is not None}
+    sigmas = make(steps + drops, _between(own, times), **chosen)
+    return [*sigmas[:-2], sigmas[-1]] if drops else sigmas
 
 
-def stretched(steps: int, denoise_strength: float) -> int:
-    """Of how many steps the whole schedule is whose last ``steps`` begin at a strength (0-1), as hires walks it."""
-    strength = min(denoise_strength, 0.999)
-    return max(int(steps / strength), steps) if strength > 0 else steps
+def _grid(name: str, steps: int, times: Times, own: Sampling) -> list[float]:
+    if name == "UniPC":
+        return unipc_between(times.ends[1], len(_ddim_times(steps)), times, own.unipc_skip)
+    return GRIDS[name](steps, times)
 
 
-def part_walked(
-    sampler: str, schedule: str, steps: int, denoise_strength: float, times: Times, exact: bool = False
-) -> list[float]:
-    """The last part of a walk, for starting from a picture: a higher ``denoise_strength`` (0-1) starts at more noise.
+def _between(own: Sampling, times: Times) -> Times:
+    if isinstance(times, Ranged) or not (own.sigma_min or own.sigma_max):
+        return times
+    low, high = times.range
+    low, high = own.sigma_min or low, own.sigma_max or high
+    if low >= high:
+        raise BadValue(
+            f"The schedule would begin at sigma {high:g} and end at {low:g}, which is no less.",
+            "Raise sigma max or lower sigma min.",
+            field="sampling.sigma_min",
+        )
+    return Ranged(times, low, high)
 
-    As people know it from img2img: int(strength * steps) + 1 of the given steps are walked. ``exact`` (hires) stretches
-    the schedule instead, so that as many steps are walked as were asked for.
+
+@dataclass(frozen=True)
+class LaterPart:
+    """The last part of a walk, for starting from a picture.
+
+    ``noised_to`` is the sigma that the picture is noised to, ``sigmas`` what is walked then (a single one: nothing),
+    ``full`` the whole schedule's.
     """
-    strength = min(denoise_strength, 0.999)
-    if strength <= 0:
-        return [0.0]
-    if exact:
-        full = sigmas_for(sampler, schedule, stretched(steps, denoise_strength), times)
-        return full[-(steps + 1) :]
-    full = sigmas_for(sampler, schedule, steps, times)
-    walked = int(strength * (len(full) - 1)) + 1
-    return full[max(0, len(full) - 1 - walked) :]
+
+    noised_to: float
+    sigmas: list[float]
+    full: list[float]
+
+
+def later_part(one: Pass, times: Times, own: Sampling = Sampling(), a1111: bool = False) -> LaterPart:
+    """Where a walk from a picture begins: more strength begins at more noise (docs/parity.md, Starting from a picture).
+
+    int(strength * steps) + 1 of the steps are walked. Exactly as many as were asked for are walked where the pass says
+    so, and always in hires: then the schedule is stretched to int(steps / strength). Samplers with times of their own
+    count those; A1111 noises to one of them and starts at the next, as ``a1111`` does.
+    """
+    strength = min(one.denoise_strength, 0.999)
+    if strength <= 0 and (one.exact_steps or not a1111):
+        return LaterPart(0.0, [0.0], sigmas_for(one.sampler, one.schedule, one.steps, times, own))
+    total = max(int(one.steps / strength), one.steps) if one.exact_steps else one.steps
+    last = one.steps - 1 if one.exact_steps else int(strength * one.steps)
+    full = sigmas_for(one.sampler, one.schedule, total, times, own)
+    if one.schedule not in ("Timesteps", "UniPC"):
+        sigmas = full[max(0, total - last - 1) :]
+        return LaterPart(sigmas[0], sigmas, full)
+    known = _ddim_times(total + 1 if own.discard_penultimate else total)
+    last = min(max(last, 1), len(known) - 1)
+    walked = known[:last] if a1111 and last > 1 else known[: last + 1]
+    if one.schedule == "UniPC":
+        sigmas = unipc_between(walked[-1], last, times, own.unipc_skip)
+    else:
+        sigmas = _at(times, walked[::-1])
+    return LaterPart(times.sigma(known[last]) if a1111 else sigmas[0], sigmas, full)
 
 
 def _at(times: Times, ts: ArrayLike) -> list[float]:
     return [times.sigma(float(t)) for t in np.asarray(ts)]
 
 
-def _range(times: Times) -> tuple[float, float]:
-    return float(times.sigmas[0]), float(times.sigmas[-1])
-
-
 @schedule("Karras")
-def karras(n: int, times: Times) -> list[float]:
-    """Equal steps in sigma^(1/7) over the network's range: Karras et al. 2022 (arXiv:2206.00364), equation 5."""
-    low, high = _range(times)
-    return [*karras_between(high, low, n), 0.0]
+def karras(n: int, times: Times, rho: float = 7.0) -> list[float]:
+    """Equal steps in sigma^(1/rho) over the network's range: Karras et al. 2022 (arXiv:2206.00364), equation 5."""
+    low, high = times.range
+    return [*karras_between(high, low, n, rho), 0.0]
 
 
 def karras_between(high: float, low: float, n: int, rho: float = 7.0) -> list[float]:
@@ -98,7 +138,7 @@ def karras_between(high: float, low: float, n: int, rho: float = 7.0) -> list[fl
 @schedule("Exponential")
 def exponential(n: int, times: Times) -> list[float]:
     """Equal steps in log sigma: Lu et al. 2022 (arXiv:2206.00927), section 3.4."""
-    low, high = _range(times)
+    low, high = times.range
     return [*np.exp(np.linspace(np.log(high), np.log(low), n)).tolist(), 0.0]
 
 
@@ -123,13 +163,16 @@ def normal(n: int, times: Times) -> list[float]:
     return [*_at(times, np.linspace(last, first, n)), 0.0]
 
 
-SCHEDULES["Uniform"] = normal  # A1111 has both names for the same times
+@schedule("Uniform")
+def uniform(n: int, times: Times) -> list[float]:
+    """The same times over all that the network knows: as A1111 has it, no other ends count here."""
+    return normal(n, times.clock if isinstance(times, Ranged) else times)
 
 
 @schedule("Polyexponential")
 def polyexponential(n: int, times: Times, rho: float = 1.0) -> list[float]:
     """Steps in log sigma by a power: with the usual rho of 1 the same as Exponential."""
-    low, high = _range(times)
+    low, high = times.range
     shares = np.linspace(1, 0, n) ** rho
     return [*np.exp(np.log(low) + shares * (np.log(high) - np.log(low))).tolist(), 0.0]
 
@@ -140,7 +183,7 @@ def kl_optimal(n: int, times: Times) -> list[float]:
 
     Align Your Steps (arXiv:2404.14507): least KL divergence for an isotropic Gaussian.
     """
-    low, high = _range(times)
+    low, high = times.range
     return np.tan(np.linspace(np.arctan(high), np.arctan(low), n + 1)).tolist()
 
 
@@ -171,10 +214,10 @@ def beta(n: int, times: Times, a: float = 0.6, b: float = 0.6) -> list[float]:
     from scipy.stats import beta as distribution
 
     shares = distribution.ppf(1 - np.linspace(0, 1, n), a, b)
-    if isinstance(times, FlowTimes):
+    if times.is_flow:
         first, last = times.ends
         return [*_at(times, first + shares * (last - first)), 0.0]
-    low, high = _range(times)
+    low, high = times.range
     return [*(low + shares * (high - low)).tolist(), 0.0]
 
 
@@ -203,5 +246,19 @@ def unipc_times(n: int, times: Times) -> list[float]:
 
     So 20 steps are 20 calls and 30 are 31; it ends at the smallest trained sigma.
     """
-    first, last = times.ends
-    return _at(times, np.linspace(last, first, len(_ddim_times(n)) + 1))
+    return unipc_between(times.ends[1], len(_ddim_times(n)), times)
+
+
+def unipc_between(start: float, n: int, times: Times, skip: str = "time_uniform") -> list[float]:
+    """n steps from time ``start`` to the first trained one: equal in time, in its root, or in log sigma.
+
+    Zhao et al. 2023 (arXiv:2302.04867), as its authors' code names them; its time runs from 0.001 to 1.
+    """
+    first = times.ends[0]
+    if skip == "logSNR":
+        logs = np.linspace(np.log(times.sigma(start)), np.log(times.sigma(first)), n + 1)
+        return np.exp(logs).tolist()
+    if skip == "time_quadratic":
+        roots = np.linspace(((start + 1) / 1000) ** 0.5, ((first + 1) / 1000) ** 0.5, n + 1)
+        return _at(times, roots**2 * 1000 - 1)
+    return _at(times, np.linspace(start, first, n + 1))

@@ -46,7 +46,8 @@ def tell_failed_extension(job: Job, failed: ExtensionFailed) -> None:
 
 def units(one: Pass) -> float:
     """About how much work a pass is: calls of the network times its pixels."""
-    return one.steps * (2 if find_sampler(one.sampler).second else 1) * one.canvas.pixels
+    share = one.denoise_strength if one.start == "picture" and not one.exact_steps else 1.0
+    return max(share * one.steps, 1.0) * (2 if find_sampler(one.sampler).second else 1) * one.canvas.pixels
 
 
 @dataclass

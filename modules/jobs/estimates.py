@@ -20,10 +20,12 @@ _Key = tuple[str, str, str]
 def work(phase: str, request: GenerationRequest) -> float:
     """How much there is to do for one picture, in a unit in which time grows about evenly."""
     if phase == "steps":
-        done = request.size.pixels * request.sampling.steps
+        start = request.start
+        share = start.denoise_strength if start and not start.exact_steps else 1.0
+        done = request.size.pixels * max(1.0, share * request.sampling.steps)
         if request.hires:
             steps = request.hires.steps or request.sampling.steps
-            done += request.final_size().pixels * max(1.0, steps * request.hires.denoise_strength)
+            done += request.final_size().pixels * (steps if request.hires.denoise_strength > 0 else 0)
         return float(done)
     if phase in ("decoding", "saving"):
         return float(request.final_size().pixels)

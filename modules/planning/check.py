@@ -1,7 +1,7 @@
 """Every mistake that a request can hold, found all at once, so that the page can show each beside its control."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +9,12 @@ from pydantic import Field
 
 from modules.core import limits
 from modules.core.errors import WorkbenchError
+from modules.core.geometry import Size
 from modules.core.part import Part
-from modules.core.request import GenerationRequest
+from modules.core.request import GenerationRequest, ModelChoice
+from modules.core.upscaling import UPSCALERS, find_upscaler
+from modules.families.base import family
+from modules.library.checkpoints import Checkpoint
 from modules.planning.adapters import Chosen
 from modules.planning.inputs import Inputs
 from modules.planning.inputs import problems as input_problems
@@ -50,7 +54,8 @@ def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | Non
     return [
         *_prompts(request, "prompt", (request.prompt, *request.prompts)),
         *_prompts(request, "negative_prompt", (request.negative_prompt, *request.negative_prompts)),
-        *_model(request, catalogue),
+        *_models(request, catalogue),
+        *_upscaler(request),
         *(Problem.of(problem, "start") for problem in input_problems(request, inputs)),
         *_size(request),
     ]
@@ -73,15 +78,62 @@ def _prompt(request: GenerationRequest, field: str, text: str) -> Iterator[Probl
         yield Problem.of(problem, field)
 
 
-def _model(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Problem]:
+def _models(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Problem]:
+    hires, refiner = request.hires, request.refiner
+    main = yield from _model("model.checkpoint", request.model, catalogue)
+    if main:
+        with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
+            for problem in Chosen(request, main, catalogue.adapters).problems:
+                yield Problem.of(problem, "prompt")
+    if hires and hires.checkpoint:
+        second = yield from _model(
+            "hires.checkpoint", ModelChoice(checkpoint=hires.checkpoint, sha256=hires.sha256), catalogue
+        )
+        if any(row.latent for row in UPSCALERS if row.name.lower() == hires.upscaler.lower()):
+            yield from _same_latents("hires.checkpoint", main, second)
+    if refiner:
+        choice = ModelChoice(checkpoint=refiner.checkpoint, sha256=refiner.sha256)
+        yield from _same_latents(
+            "refiner.checkpoint", main, (yield from _model("refiner.checkpoint", choice, catalogue))
+        )
+
+
+def _model(field: str, choice: ModelChoice, catalogue: Catalogue) -> Generator[Problem, None, Checkpoint | None]:
     try:
-        checkpoint = choose(request.model, catalogue)
+        return choose(choice, catalogue)
     except WorkbenchError as problem:
-        yield Problem.of(problem, "model.checkpoint")
+        yield Problem.of(problem, field).model_copy(update={"field": field})
+        return None
+
+
+def _same_latents(field: str, one: Checkpoint | None, other: Checkpoint | None) -> Iterator[Problem]:
+    """A walk can only go on with a model that means the same by its latents."""
+    if one is None or other is None or family(one.family or "").latent == family(other.family or "").latent:
         return
-    with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
-        for problem in Chosen(request, checkpoint, catalogue.adapters).problems:
-            yield Problem.of(problem, "prompt")
+    yield Problem(
+        field=field,
+        code="other_latents",
+        message=f"{other.name} cannot go on from what {one.name} makes: their latents mean different things.",
+        hint="Choose a checkpoint of the same family, or for hires an upscaler that is not latent.",
+    )
+
+
+def _upscaler(request: GenerationRequest) -> Iterator[Problem]:
+    try:
+        if request.hires:
+            find_upscaler(request.hires.upscaler)
+    except WorkbenchError as problem:
+        yield Problem.of(problem, "hires.upscaler")
+
+
+def _too_large(whole: Size, field: str) -> Problem:
+    return Problem(
+        field=field,
+        code="too_many_pixels",
+        message=f"Enlarged the picture is {whole} before its middle is cut out; the longest side allowed is "
+        f"{limits.SIDE[1]} and {limits.PIXELS:,} pixels in all.",
+        hint="Use a smaller size, or sides nearer to the picture's proportions.",
+    )
 
 
 def _size(request: GenerationRequest) -> Iterator[Problem]:
@@ -97,8 +149,12 @@ def _size(request: GenerationRequest) -> Iterator[Problem]:
                 facts={"value": request.size.height, "high": nearest, "nearest": nearest},
             )
         return
-    side = max(final.width, final.height)
-    if final.pixels > limits.PIXELS or side > limits.SIDE[1]:
+    whole = request.hires.whole(request.size)  # of which the rest is cut away after it was enlarged
+    side = max(whole.width, whole.height)
+    if whole.pixels > limits.PIXELS or side > limits.SIDE[1]:
+        if request.hires.width or request.hires.height:
+            yield _too_large(whole, "hires.width" if request.hires.width else "hires.height")
+            return
         bound = min((limits.PIXELS / request.size.pixels) ** 0.5, limits.SIDE[1] / longest)
         nearest = max(1.0, int(bound * 20) / 20)
         yield Problem(

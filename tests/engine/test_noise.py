@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.engine.noise import ImageNoise, PhiloxGenerator, box_muller, generator, philox_4x32
+from modules.engine.noise import ImageNoise, Mixture, PhiloxGenerator, box_muller, generator, philox_4x32, slerp
 
 KNOWN = [  # Random123's kat_vectors for philox4x32, 10 rounds: counter, key, answer
     ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -87,6 +87,74 @@ def test_drawing_leaves_torchs_global_state_alone():
     for source in ("nv", "cpu"):
         ImageNoise([1], (4, 8, 8), source).draw()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def arc(share, low, high):
+    """docs/parity.md, Seeds: column by column along the arc between two noises [c h w], in float64."""
+    made = np.empty_like(low)
+    for channel in range(low.shape[0]):
+        for column in range(low.shape[2]):
+            a, b = low[channel, :, column], high[channel, :, column]
+            angle = math.acos(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+            made[channel, :, column] = (math.sin((1 - share) * angle) * a + math.sin(share * angle) * b) / math.sin(
+                angle
+            )
+    return made
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_variation_lies_on_the_arc_between_two_seeds(share):
+    shape = (4, 8, 6)
+    varied = ImageNoise([1, 1], shape, mixture=Mixture((7, 8), share)).first().numpy()
+    low = PhiloxGenerator(1).normal(shape).double().numpy()
+    for image, seed in enumerate((7, 8)):
+        high = PhiloxGenerator(seed).normal(shape).double().numpy()
+        np.testing.assert_allclose(varied[image], arc(share, low, high), atol=2e-5)
+
+
+def test_a_variation_of_strength_0_or_1_is_one_of_both_and_leaves_later_draws_alone():
+    shape = (4, 8, 8)
+    plain, other = ImageNoise([1], shape), ImageNoise([9], shape)
+    first = plain.first()
+    none = ImageNoise([1], shape, mixture=Mixture((9,), 0.0))
+    assert torch.equal(none.first(), first)
+    whole = ImageNoise([1], shape, mixture=Mixture((9,), 1.0))
+    torch.testing.assert_close(whole.first(), other.first(), atol=1e-5, rtol=0)
+    assert torch.equal(whole.draw(), plain.draw())
+
+
+def test_two_noises_all_but_equal_are_mixed_the_wrong_way_round_as_in_a1111():
+    low = PhiloxGenerator(1).normal((4, 8, 8))
+    high = low * 1.5
+    torch.testing.assert_close(slerp(0.25, low, high), low * 0.25 + high * 0.75)
+
+
+@pytest.mark.parametrize(
+    ("small", "large"), [((4, 6, 4), (4, 8, 8)), ((4, 12, 11), (4, 8, 8)), ((4, 4, 12), (4, 9, 8))]
+)
+def test_noise_of_another_size_lies_in_the_middle(small, large):
+    laid = ImageNoise([5], large, drawn_at=small)
+    first = laid.first()[0]
+    drawn, ground = PhiloxGenerator(5).normal(small), PhiloxGenerator(5).normal(large)
+    expected = ground.clone()
+    for row in range(large[1]):
+        for column in range(large[2]):
+            above, left = (large[1] - small[1]) // 2, (large[2] - small[2]) // 2
+            in_rows = 0 <= row - above < small[1] and (above >= 0 or row < small[1] + 2 * above)
+            in_columns = 0 <= column - left < small[2] and (left >= 0 or column < small[2] + 2 * left)
+            if in_rows and in_columns:
+                expected[:, row, column] = drawn[:, row - above, column - left]
+    assert torch.equal(first, expected)
+    later = PhiloxGenerator(5)
+    later.normal(large)
+    assert torch.equal(laid.draw()[0], later.normal(large))  # the second draw of the image's own generator
+
+
+def test_a_delta_changes_every_draw_but_the_first():
+    shifted, plain, other = (ImageNoise([s], (4, 8, 8), delta=d) for s, d in ((5, 31337), (5, 0), (5 + 31337, 0)))
+    assert torch.equal(shifted.first(), plain.first())
+    assert torch.equal(shifted.draw(), other.first())
+    assert torch.equal(shifted.draw(), other.draw())
 
 
 @pytest.mark.gpu

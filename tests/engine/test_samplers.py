@@ -71,6 +71,7 @@ SECOND = [
     ("DPM++ 2M SDE Heun", {"eta": 0.0}),
     ("UniPC", {}),
     ("UniPC", {"order": 2}),
+    ("UniPC", {"variant": "bh2"}),
 ]
 
 
@@ -319,4 +320,42 @@ def test_fresh_noise_and_the_step_down_make_the_next_sigma():
 
 def test_options_are_told_by_name():
     assert SAMPLERS["Euler a"].options == {"eta": 1.0, "s_noise": 1.0}
-    assert SAMPLERS["Euler"].options == {}
+    assert SAMPLERS["Euler"].options == {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": math.inf, "s_noise": 1.0}
+    assert SAMPLERS["DPM++ 2M"].options == {}
+
+
+@pytest.mark.parametrize("name", ["Euler", "Heun", "DPM2"])
+def test_churn_keeps_mean_and_spread_and_calls_above_the_sigmas(name):
+    torch.manual_seed(7)
+    sigmas = [*karras_between(14.6, 0.03, 160), 0.0]
+    x = torch.randn(1, 1, 100, 200) * 14.6
+    end, _ = walk(name, x, sigmas, s_churn=15.0)
+    assert float(end.mean()) == pytest.approx(MEAN, abs=0.04)
+    assert float(end.std()) == pytest.approx(STD, abs=0.03)
+
+
+def test_churn_by_its_formula():
+    """gamma = churn / steps, at most sqrt(2) - 1, between both sigmas; what is added makes up the rise in variance."""
+    seen = []
+
+    def listening(x, sigma):
+        seen.append((x.clone(), sigma))
+        return denoiser(x, sigma)
+
+    x, noise = torch.zeros(1, 1, 4, 4), ImageNoise([3], (1, 4, 4), "cpu")
+    sigmas = [8.0, 4.0, 2.0, 1.0]
+    walk("Euler", x, sigmas, listening, noise, s_churn=0.6, s_tmin=1.5, s_tmax=5.0, s_noise=1.1)
+    assert [sigma for _, sigma in seen] == pytest.approx([8.0, 4.0 * 1.2, 2.0 * 1.2])
+    drawn = ImageNoise([3], (1, 4, 4), "cpu")
+    drawn.draw()  # every step draws, also one outside the range
+    before = denoiser(x, 8.0).x0 + (x - denoiser(x, 8.0).x0) * (4.0 / 8.0)
+    torch.testing.assert_close(seen[1][0], before + drawn.draw() * (1.1 * (4.8**2 - 4.0**2) ** 0.5))
+    seen.clear()
+    walk("Euler", x, sigmas, listening, noise, s_churn=100.0)
+    assert seen[0][1] == pytest.approx(8.0 * 2**0.5)
+
+
+def test_unipc_keeps_its_order_to_the_end_where_told():
+    falling, kept = error("UniPC", 12)[0], error("UniPC", 12, lower_order_final=False)[0]
+    assert falling != kept
+    assert error("UniPC", 12, order=1)[0] > falling

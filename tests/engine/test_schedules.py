@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from modules.core import sampling
-from modules.engine.prediction import DiscreteTimes, FlowTimes
-from modules.engine.schedules import GRIDS, SCHEDULES, part_walked, sigmas_for
+from modules.core.errors import BadValue
+from modules.core.geometry import Size
+from modules.core.plan import Pass
+from modules.core.request import Sampling
+from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
+from modules.engine.schedules import GRIDS, SCHEDULES, later_part, sigmas_for
+from modules.families.base import Diffusion
 
 SD = DiscreteTimes.scaled_linear()
 FLOW = FlowTimes(3.0)
@@ -131,22 +136,114 @@ def test_the_penultimate_sigma_is_dropped_where_the_sampler_says_so(name):
     assert sigmas_for(name, "Karras", 10, SD) == [*longer[:10], 0.0]
 
 
-@pytest.mark.parametrize(("strength", "steps"), [(0.75, 16), (0.5, 11), (0.2, 5), (1.0, 20)])
-def test_a_picture_to_start_from_walks_the_last_steps(strength, steps):
-    full = sigmas_for("Euler", "Karras", 20, SD)
-    assert part_walked("Euler", "Karras", 20, strength, SD) == full[-(steps + 1) :]
+def one(sampler="Euler", schedule="Karras", steps=20, strength=0.75, exact=False):
+    size = Size(width=64, height=64)
+    return Pass(
+        model="model", start="picture", size=size, canvas=size, prompt="", negative_prompt="", sampler=sampler,
+        schedule=schedule, steps=steps, cfg_scale=7.0, denoise_strength=strength, exact_steps=exact,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "walked"),
+    [(20, 0.75, 16), (20, 0.5, 11), (20, 0.2, 5), (20, 1.0, 20), (20, 0.04, 1), (30, 0.75, 23), (30, 0.33, 10)],
+)
+def test_a_picture_to_start_from_walks_the_last_steps(steps, strength, walked):
+    part = later_part(one(steps=steps, strength=strength), SD)
+    full = sigmas_for("Euler", "Karras", steps, SD)
+    assert part.sigmas == full[-(walked + 1) :]
+    assert (part.noised_to, part.full) == (part.sigmas[0], full)
 
 
 def test_exact_steps_stretch_the_schedule():
-    sigmas = part_walked("Euler", "Karras", 20, 0.5, SD, exact=True)
-    assert sigmas == sigmas_for("Euler", "Karras", 40, SD)[-21:]
+    part = later_part(one(strength=0.5, exact=True), SD)
+    assert part.full == sigmas_for("Euler", "Karras", 40, SD)
+    assert part.sigmas == part.full[-21:]
     for strength in np.linspace(0.01, 1.0, 34):
-        assert len(part_walked("Euler", "Normal", 12, float(strength), SD, exact=True)) == 13
+        assert len(later_part(one(schedule="Normal", steps=12, strength=float(strength), exact=True), SD).sigmas) == 13
 
 
-def test_no_strength_is_no_walk():
-    assert part_walked("Euler", "Karras", 20, 0.0, SD) == [0.0]
-    assert part_walked("DDIM", "Automatic", 20, 0.0, SD, exact=True) == [0.0]
+def test_no_strength_is_no_walk_but_for_a1111_which_walks_one_step():
+    assert later_part(one(strength=0.0), SD).sigmas == [0.0]
+    assert later_part(one("DDIM", "Timesteps", strength=0.0, exact=True), SD).sigmas == [0.0]
+    assert later_part(one(strength=0.0), SD, a1111=True).sigmas == sigmas_for("Euler", "Karras", 20, SD)[-2:]
+
+
+@pytest.mark.parametrize(("steps", "strength", "last"), [(20, 0.75, 15), (20, 0.5, 10), (30, 0.5, 15), (20, 0.01, 1)])
+def test_samplers_with_times_of_their_own_begin_at_one_of_them(steps, strength, last):
+    known = range(1, 1001, 1000 // steps)
+    part = later_part(one("DDIM", "Timesteps", steps, strength), SD)
+    assert part.sigmas == pytest.approx([sd_sigma(known[i]) for i in range(last, -1, -1)])
+    assert part.noised_to == part.sigmas[0]
+    theirs = later_part(one("DDIM", "Timesteps", steps, strength), SD, a1111=True)
+    assert theirs.noised_to == pytest.approx(sd_sigma(known[last]))
+    if last > 1:
+        assert theirs.sigmas == pytest.approx([sd_sigma(known[i]) for i in range(last - 1, -1, -1)])
+
+
+def test_unipc_begins_at_such_a_time_and_walks_equal_steps_from_there():
+    part = later_part(one("UniPC", "UniPC", 20, 0.75), SD)
+    assert [SD.time(sigma) for sigma in part.sigmas] == pytest.approx(np.linspace(751, 0, 16), abs=1e-6)
+    theirs = later_part(one("UniPC", "UniPC", 20, 0.75), SD, a1111=True)
+    assert [SD.time(sigma) for sigma in theirs.sigmas] == pytest.approx(np.linspace(701, 0, 16), abs=1e-6)
+    assert theirs.noised_to == pytest.approx(sd_sigma(751))
+
+
+def test_a_stretched_walk_of_timesteps_has_as_many_as_were_asked_for():
+    part = later_part(one("DDIM", "Timesteps", 20, 0.5, exact=True), SD)
+    assert part.sigmas == pytest.approx([sd_sigma(t) for t in range(476, 0, -25)])
+
+
+@pytest.mark.parametrize(("skip", "middle"), [("time_uniform", 499.5), ("time_quadratic", None), ("logSNR", None)])
+def test_unipc_spaces_its_times_as_its_authors_name_them(skip, middle):
+    sigmas = sigmas_for("UniPC", "UniPC", 20, SD, Sampling(unipc_skip=skip))
+    assert (len(sigmas), sigmas[0]) == (21, pytest.approx(sd_sigma(999)))
+    assert sigmas[-1] == pytest.approx(sd_sigma(0))
+    if skip == "logSNR":
+        assert sigmas[10] == pytest.approx(math.sqrt(sd_sigma(0) * sd_sigma(999)))
+    else:
+        root = ((1 + 0.001**0.5) / 2) ** 2  # of a time from 0.001 to 1
+        assert SD.time(sigmas[10]) == pytest.approx(root * 1000 - 1 if middle is None else middle, abs=1e-6)
+
+
+def test_own_ends_and_bend():
+    own = Sampling(sigma_min=0.1, sigma_max=10.0, rho=3.0)
+    wanted = [(10 ** (1 / 3) + i / 9 * (0.1 ** (1 / 3) - 10 ** (1 / 3))) ** 3 for i in range(10)]
+    assert sigmas_for("Euler", "Karras", 10, SD, own) == pytest.approx([*wanted, 0.0])
+    for name in ("Exponential", "Polyexponential", "KL Optimal", "Normal", "SGM Uniform", "Beta"):
+        sigmas = sigmas_for("Euler", name, 10, SD, Sampling(sigma_min=0.1, sigma_max=10.0))
+        assert sigmas[0] == pytest.approx(10.0, rel=1e-5), name
+        assert min(s for s in sigmas if s > 0) >= 0.1 - 1e-9, name
+    for name in ("Uniform", "Simple", "DDIM", "Align Your Steps"):
+        assert sigmas_for("Euler", name, 10, SD, own) == sigmas_for("Euler", name, 10, SD), name
+    flow = sigmas_for("Euler", "Normal", 10, FLOW, Sampling(sigma_min=0.1, sigma_max=10.0))
+    assert (flow[0], flow[-2]) == (pytest.approx(10.0), pytest.approx(0.1))
+    with pytest.raises(BadValue) as caught:
+        sigmas_for("Euler", "Karras", 10, SD, Sampling(sigma_min=20.0))
+    assert caught.value.field == "sampling.sigma_min"
+
+
+def test_a_beta_schedule_of_other_shape():
+    sigmas = sigmas_for("Euler", "Beta", 11, SD, Sampling(beta_alpha=1.0, beta_beta=1.0))  # the uniform distribution
+    assert sigmas == pytest.approx([*np.linspace(sd_sigma(999), sd_sigma(0), 11), 0.0])
+
+
+def test_the_sigma_before_the_last_goes_where_one_says_so():
+    longer = SCHEDULES["Karras"](11, SD)
+    assert sigmas_for("Euler", "Karras", 10, SD, Sampling(discard_penultimate=True)) == [*longer[:10], 0.0]
+    assert sigmas_for("DPM2", "Karras", 10, SD, Sampling(discard_penultimate=False)) == SCHEDULES["Karras"](10, SD)
+    assert len(sigmas_for("DDIM", "Automatic", 20, SD, Sampling(discard_penultimate=True))) == 22  # range(0, 1000, 47)
+
+
+def test_all_noise_at_the_end_by_the_papers_algorithm():
+    end = DiscreteTimes.scaled_linear(zero_snr=True)
+    root = math.sqrt(1 / (1 + sd_sigma(500) ** 2))
+    first, last = (math.sqrt(1 / (1 + sd_sigma(t) ** 2)) for t in (0, 999))
+    wanted = (root - last) * first / (first - last)
+    assert float(end.sigmas[500]) == pytest.approx(math.sqrt(1 - wanted**2) / wanted, rel=1e-9)
+    assert float(end.sigmas[0]) == pytest.approx(sd_sigma(0), rel=1e-9)
+    assert float(end.sigmas[-1]) == pytest.approx(4518.7, abs=0.1)
+    assert Prediction.of(Diffusion(prediction="v"), zero_terminal_snr=True).times.range[1] > 4000
 
 
 def test_the_table_has_the_names_that_people_choose_from():

@@ -72,10 +72,12 @@ VP = [
     ("DPM++ 2M", diffusers.DPMSolverMultistepScheduler, {"solver_order": 2, "lower_order_final": False}, "Karras"),
     ("UniPC", diffusers.UniPCMultistepScheduler, {"solver_order": 3, "solver_type": "bh1"}, "Automatic"),
     ("UniPC", diffusers.UniPCMultistepScheduler, {"solver_order": 3, "solver_type": "bh1"}, "Karras"),
+    ("UniPC", diffusers.UniPCMultistepScheduler, {"solver_order": 3, "solver_type": "bh2"}, "Karras"),
+    ("UniPC", diffusers.UniPCMultistepScheduler, {"solver_order": 2, "solver_type": "bh2"}, "Automatic"),
 ]
 
 
-@pytest.mark.parametrize(("name", "kind", "options", "schedule"), VP, ids=[f"{row[0]} {row[3]}" for row in VP])
+@pytest.mark.parametrize(("name", "kind", "options", "schedule"), VP, ids=[f"{row[0]} {row[3]} {row[2]}" for row in VP])
 def test_samplers_of_the_variance_preserving_space(name, kind, options, schedule):
     scheduler = kind(**SD, **options, final_sigmas_type="sigma_min")
     sigmas = [s for s in sigmas_for(name, schedule, STEPS, TIMES) if s > 0]  # at 0 diffusers' UniPC divides by it
@@ -87,7 +89,8 @@ def test_samplers_of_the_variance_preserving_space(name, kind, options, schedule
     for i, t in enumerate(scheduler.timesteps):
         x0 = x0_at(theirs * math.hypot(1, sigmas[i]), sigmas[i])
         theirs = scheduler.step(x0, t, theirs).prev_sample
-    assert torch.allclose(ours(name, sigmas, x) / math.hypot(1, sigmas[-1]), theirs, atol=2e-4)
+    own = {"variant": options["solver_type"], "order": options["solver_order"]} if name == "UniPC" else {}
+    assert torch.allclose(ours(name, sigmas, x, **own) / math.hypot(1, sigmas[-1]), theirs, atol=2e-4)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])

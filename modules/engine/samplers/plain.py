@@ -1,5 +1,6 @@
 """Samplers that ask the denoiser once or twice and keep little: Euler, Heun, DPM2, DDIM and its CFG++."""
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -7,22 +8,46 @@ from torch import Tensor
 
 from modules.engine.denoise import Denoiser, NoiseSource, Step
 from modules.engine.samplers.ancestral import euler_ancestral, midpoint_step
-from modules.engine.samplers.table import Sigmas, ancestral, sampler, two_a_step
+from modules.engine.samplers.table import Churn, Sigmas, ancestral, sampler, two_a_step
 
 
 @sampler("Euler")
-def euler(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> Iterator[Step]:
-    """Karras et al. 2022 (arXiv:2206.00364), algorithm 2 without churn. First order."""
+def euler(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Sigmas,
+    noise: NoiseSource,
+    *,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+) -> Iterator[Step]:
+    """Karras et al. 2022 (arXiv:2206.00364), algorithm 2. First order."""
+    churn = Churn(len(sigmas) - 1, s_churn, s_tmin, s_tmax, s_noise)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        x, sigma = churn(x, sigma, noise)
         denoised = denoiser(x, sigma).x0
         yield (step := Step(i, sigma, denoised + (x - denoised) * (sigma_next / sigma), denoised, sigma_next))
         x = step.x
 
 
 @sampler("Heun", calls=two_a_step)
-def heun(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> Iterator[Step]:
+def heun(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Sigmas,
+    noise: NoiseSource,
+    *,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+) -> Iterator[Step]:
     """Karras et al. 2022 (arXiv:2206.00364), algorithm 1. Second order; a last step to 0 is Euler's."""
+    churn = Churn(len(sigmas) - 1, s_churn, s_tmin, s_tmax, s_noise)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        x, sigma = churn(x, sigma, noise)
         x, denoised = heun_step(denoiser, x, sigma, sigma_next)
         yield (step := Step(i, sigma, x, denoised, sigma_next))
         x = step.x
@@ -40,9 +65,21 @@ def heun_step(denoiser: Denoiser, x: Tensor, sigma: float, sigma_next: float) ->
 
 
 @sampler("DPM2", calls=two_a_step)
-def dpm2(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> Iterator[Step]:
+def dpm2(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Sigmas,
+    noise: NoiseSource,
+    *,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+) -> Iterator[Step]:
     """Karras et al. 2022 (arXiv:2206.00364), algorithm 2 as a midpoint method: the slope halfway in log sigma."""
+    churn = Churn(len(sigmas) - 1, s_churn, s_tmin, s_tmax, s_noise)
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        x, sigma = churn(x, sigma, noise)
         x, denoised = midpoint_step(denoiser, x, sigma, sigma_next)
         yield (step := Step(i, sigma, x, denoised, sigma_next))
         x = step.x

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -27,7 +28,7 @@ class Sampler:
     alone: bool = False
 
     def __call__(
-        self, denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, **options: float
+        self, denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, **options: Any
     ) -> Iterator[Step]:
         """Walk ``x`` [b c h w] from ``sigmas[0]`` to ``sigmas[-1]``; a single sigma is no step at all."""
         return self.walk(denoiser, x, sigmas, noise, **options) if len(sigmas) > 1 else iter(())
@@ -37,7 +38,7 @@ class Sampler:
         return self.count(sigmas) if len(sigmas) > 1 else 0
 
     @cached_property
-    def options(self) -> dict[str, float]:
+    def options(self) -> dict[str, Any]:
         """The sampler's own numbers by name, with their defaults: eta, s_noise and the like."""
         parameters = inspect.signature(self.walk).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
@@ -65,6 +66,30 @@ def sampler(name: str, calls: Callable[[Sigmas], int | None] = one_a_step, alone
         return walk
 
     return enter
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Noise added before a step, and as much more to take away in it: Karras et al. 2022, algorithm 2, lines 4 to 6.
+
+    ``amount`` is spread over ``steps``, at most sqrt(2) - 1 of sigma a step, where sigma is between ``low`` and
+    ``high``; ``scale`` multiplies the noise. As in k-diffusion every step draws once churning is on at all.
+    """
+
+    steps: int
+    amount: float
+    low: float
+    high: float
+    scale: float
+
+    def __call__(self, x: Tensor, sigma: float, noise: NoiseSource) -> tuple[Tensor, float]:
+        """x with more noise, and the sigma that it then has."""
+        if self.amount <= 0:
+            return x, sigma
+        fresh = noise(sigma, sigma)
+        share = min(self.amount / self.steps, 2**0.5 - 1) if self.low <= sigma <= self.high else 0.0
+        raised = sigma * (1 + share)
+        return x + fresh * (self.scale * (raised**2 - sigma**2) ** 0.5), raised
 
 
 def ancestral(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
