@@ -105,9 +105,7 @@ def _one_of(rng: np.random.Generator, choices: list[str] | tuple[str, ...]) -> s
     return choices[int(rng.integers(len(choices)))]
 
 
-def colour_allowed(
-    colour: str, tint: str | None, place: str | None, light: str, style: str = "picture book"
-) -> bool:
+def colour_allowed(colour: str, tint: str | None, place: str | None, light: str, style: str = "picture book") -> bool:
     """Whether a thing of this colour can be seen there: no white on white, no black in the dark."""
     if tint is not None:
         too_near = {"white": ("white", "yellow"), "gray": ("gray",)}.get(colour, ())
@@ -145,7 +143,9 @@ def _one(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
     else:
         y += rng.normal(0, 0.012)
         y = _inside(y, r, min(scene.ratio, 1.0))
-    return (Placed(thing, colour, _inside(x + rng.normal(0, 0.012), 1.2 * r, min(1 / scene.ratio, 1.0)), y, r, spot, size),)
+    return (
+        Placed(thing, colour, _inside(x + rng.normal(0, 0.012), 1.2 * r, min(1 / scene.ratio, 1.0)), y, r, spot, size),
+    )
 
 
 def _inside(centre: float, half: float, share: float) -> float:

@@ -161,7 +161,7 @@ class Crayon(Style):
         paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.84, 0.13))
 
     def _under(self, colour: Rgb) -> Rgb:
-        """The paper as it shows between strokes: under dark ones a first layer of wax, or they would look like rain."""
+        """The paper as it shows between strokes: under dark ones a first layer of wax, lest they look like rain."""
         return mixed(self.sheet, colour, 0.15 + 0.55 * (1 - sum(colour) / 3))
 
     def _wax(self, paper: Paper, patch: Patch, mean: float, swing: float) -> Floats:
