@@ -103,7 +103,8 @@ def test_a_plain_ground_has_the_tint_of_its_name(tint: str) -> None:
 def test_white_and_black_stand_out_from_what_is_around_them() -> None:
     for seed in range(1500):
         scene = sample_scene(seed)
-        if len(scene.things) > 1 or scene.things[0].colour not in ("white", "black"):
+        placed, *others = scene.things
+        if others or placed.colour not in ("white", "black"):
             continue
         painted = paint(scene, 128)
         colours = lab(painted.pixels / 255)[..., 0]
