@@ -183,7 +183,7 @@ class Crayon(Style):
             tone = shade(colour, 0.03 * paper.texture("hatch", patch))
             paper.fill(laid, tone, self._wax(paper, patch, 0.82, 0.15))
             return laid
-        paper.fill(laid, mixed(colour, self.sheet, 0.26))
+        paper.fill(laid, mixed(colour, self.sheet, 0.2))
         tone = shade(colour, 0.035 * paper.texture("hatch", patch))
         paper.fill(laid, tone, self._wax(paper, patch, 1.0, 0.24))
         contour = between(1 - np.abs(2 * soft - 1), 0.2, 0.75)
