@@ -122,8 +122,8 @@ class PaperCut(Style):
         for k in range(1, bands):
             y = horizon * (k - 0.35) / bands + paper.rng.normal(0, 0.015)
             x = np.linspace(-0.45, paper.wide + 0.45, 9)
-            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 9), strict=True), (paper.wide + 0.6, paper.tall + 0.6),
-                           (-0.6, paper.tall + 0.6)])  # fmt: skip
+            foot = [(paper.wide + 0.6, paper.tall + 0.6), (-0.6, paper.tall + 0.6)]
+            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 9), strict=True), *foot])
             self.lay(paper, self.shape(paper, [line]), mixed(high, low, k / (bands - 1)), 0.05, "ground", None)
 
     def lay(self, paper: Paper, patch: Patch, colour: Rgb, depth: float, role: Role, rim: Rgb | None) -> Patch:
@@ -161,7 +161,7 @@ class Crayon(Style):
         paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.84, 0.13))
 
     def _under(self, colour: Rgb) -> Rgb:
-        """The paper as it shows between strokes: under dark ones a first layer of wax, or they would look like rain."""
+        """The paper as it shows between strokes: under dark ones a first layer of wax, lest they look like rain."""
         return mixed(self.sheet, colour, 0.15 + 0.55 * (1 - sum(colour) / 3))
 
     def _wax(self, paper: Paper, patch: Patch, mean: float, swing: float) -> Floats:
@@ -183,7 +183,7 @@ class Crayon(Style):
             tone = shade(colour, 0.03 * paper.texture("hatch", patch))
             paper.fill(laid, tone, self._wax(paper, patch, 0.82, 0.15))
             return laid
-        paper.fill(laid, mixed(colour, self.sheet, 0.26))
+        paper.fill(laid, mixed(colour, self.sheet, 0.2))
         tone = shade(colour, 0.035 * paper.texture("hatch", patch))
         paper.fill(laid, tone, self._wax(paper, patch, 1.0, 0.24))
         contour = between(1 - np.abs(2 * soft - 1), 0.2, 0.75)
@@ -205,13 +205,13 @@ class Watercolour(Style):
 
     def tone(self, colour: Rgb, is_plain: bool) -> Rgb:
         """Thinned with water."""
-        return mixed(colour, self.sheet, 0.1 if is_plain else 0.2)
+        return mixed(colour, self.sheet, 0.07 if is_plain else 0.03 + 0.06 * sum(colour))
 
     def sky(self, paper: Paper, high: Rgb, low: Rgb, horizon: float) -> None:
         """A wet wash with blooms of bare paper."""
         paper.pixels[:] = self.sheet
         bloom = paper.texture("cloud", paper.whole())
-        density = np.clip(0.88 + 0.16 * bloom, 0.35, 1)
+        density = np.clip(0.88 + 0.16 * bloom, 0.85 - 0.18 * sum(low), 1)  # dark washes cover well
         edge = 0.035 * np.exp(-((bloom - 0.6) ** 2) / 0.03)
         paper.fill(paper.whole(), gradient(paper, high, low, horizon) - edge[..., None], density)
 
