@@ -32,15 +32,23 @@ class ThingWord(Word):
 
 THINGS: tuple[ThingWord, ...] = (
     ThingWord("cat", ("cat", "kitten", "kitty"), ("猫", "小猫", "猫咪"), "只"),
-    ThingWord("fish", ("fish",), ("鱼", "小鱼"), "条", "water"),
-    ThingWord("tree", ("tree",), ("树", "大树", "树木"), "棵"),
+    ThingWord("fox", ("fox",), ("狐狸", "小狐狸"), "只"),
+    ThingWord("rabbit", ("rabbit", "bunny"), ("兔子", "小兔子", "兔"), "只"),
+    ThingWord("bird", ("bird", "songbird"), ("鸟", "小鸟", "鸟儿"), "只", "air"),
+    ThingWord("fish", ("fish",), ("鱼", "小鱼", "鱼儿"), "条", "water"),
+    ThingWord("whale", ("whale",), ("鲸鱼", "鲸"), "头", "water"),
+    ThingWord("tree", ("tree",), ("树", "树木"), "棵"),
     ThingWord("flower", ("flower", "blossom"), ("花", "花朵", "小花"), "朵"),
-    ThingWord("mushroom", ("mushroom", "toadstool"), ("蘑菇",), "朵"),
+    ThingWord("mushroom", ("mushroom", "toadstool"), ("蘑菇", "小蘑菇"), "朵"),
     ThingWord("apple", ("apple",), ("苹果",), "个"),
-    ThingWord("house", ("house", "cottage", "little house"), ("房子", "小屋", "小房子"), "座"),
-    ThingWord("boat", ("boat", "sailboat", "ship"), ("小船", "帆船", "船"), "艘", "water"),
-    ThingWord("balloon", ("balloon", "hot air balloon"), ("热气球", "气球"), "个", "air"),
+    ThingWord("house", ("house", "cottage"), ("房子", "小屋", "小房子"), "座"),
+    ThingWord("lighthouse", ("lighthouse",), ("灯塔",), "座"),
+    ThingWord("boat", ("boat", "sailboat", "sailing boat"), ("小船", "帆船", "船"), "艘", "water"),
+    ThingWord("car", ("car", "automobile"), ("汽车", "小汽车", "轿车"), "辆"),
+    ThingWord("balloon", ("hot air balloon", "balloon"), ("热气球", "气球"), "个", "air"),
     ThingWord("umbrella", ("umbrella", "parasol"), ("雨伞", "伞"), "把"),
+    ThingWord("lantern", ("lantern", "paper lantern"), ("灯笼",), "盏"),
+    ThingWord("teapot", ("teapot", "tea pot"), ("茶壶", "壶"), "把"),
     ThingWord("moon", ("moon", "crescent moon"), ("月亮", "月牙"), "轮", "air"),
     ThingWord("star", ("star",), ("星星", "星"), "颗", "air"),
 )
@@ -49,11 +57,11 @@ COLOURS: tuple[Word, ...] = (
     Word("orange", ("orange",), ("橙色", "橘色", "橙")),
     Word("yellow", ("yellow", "golden"), ("黄色", "黄")),
     Word("green", ("green",), ("绿色", "绿")),
-    Word("turquoise", ("turquoise", "teal"), ("青绿色", "青色")),
+    Word("turquoise", ("turquoise", "teal"), ("青绿色", "青绿", "青色")),
     Word("blue", ("blue",), ("蓝色", "蓝")),
     Word("purple", ("purple", "violet"), ("紫色", "紫")),
-    Word("pink", ("pink",), ("粉色", "粉红色")),
-    Word("brown", ("brown",), ("棕色", "褐色")),
+    Word("pink", ("pink",), ("粉色", "粉红色", "粉")),
+    Word("brown", ("brown",), ("棕色", "褐色", "棕")),
     Word("black", ("black",), ("黑色", "黑")),
     Word("white", ("white",), ("白色", "白")),
     Word("gray", ("gray", "grey"), ("灰色", "灰")),
@@ -85,12 +93,22 @@ TINTS: dict[str, Rgb] = {
 PLACES: tuple[Word, ...] = (
     Word("meadow", ("on a meadow", "in a meadow", "in the grass", "meadow"), ("草地上", "草地", "草原上")),
     Word("sea", ("at sea", "on the sea", "by the sea", "sea"), ("海上", "大海", "海边")),
-    Word("snow", ("in the snow", "on snow", "snow"), ("雪地里", "雪地", "雪中")),
+    Word("beach", ("on the beach", "at the beach", "beach"), ("沙滩上", "沙滩", "海滩上")),
+    Word("desert", ("in the desert", "desert", "among sand dunes"), ("沙漠里", "沙漠", "沙漠中")),
+    Word("snow", ("in the snow", "on snow", "snow"), ("雪地里", "雪地", "雪地上")),
     Word("mountains", ("in the mountains", "mountains"), ("山里", "山中", "群山")),
+    Word("street", ("on a city street", "in the street", "in the city", "city street"), ("街道", "街道上", "街上")),
+    Word("room", ("in a room", "in the room", "room", "indoors"), ("房间里", "房间", "室内")),
 )
 LIGHTS: tuple[Word, ...] = (
     Word("day", ("by day", "day", "daytime"), ("白天",)),
+    Word("sunset", ("at sunset", "sunset", "at dusk"), ("日落", "黄昏", "日落时分")),
     Word("night", ("at night", "night"), ("夜晚", "晚上", "夜里")),
+    Word("fog", ("in fog", "fog", "foggy", "in the mist"), ("雾", "雾中", "大雾")),
+)
+WEATHERS: tuple[Word, ...] = (
+    Word("rain", ("rain", "in the rain", "rainy"), ("下雨", "雨中", "雨天")),
+    Word("snowfall", ("snowfall", "snowing", "falling snow"), ("下雪", "飘雪", "下着雪")),
 )
 SPOTS: tuple[Word, ...] = (
     Word("middle", ("in the middle", "middle", "in the center"), ("中间", "中央")),
@@ -103,12 +121,33 @@ SIZES: tuple[Word, ...] = (
     Word("small", ("small", "little", "tiny"), ("小",)),
     Word("big", ("big", "large"), ("大",)),
 )
-STYLES: tuple[Word, ...] = (Word("picture book", ("picture book", "storybook illustration"), ("绘本", "绘本风格")),)
+STYLES: tuple[Word, ...] = (
+    Word("picture book", ("picture book", "storybook illustration"), ("绘本", "绘本风格")),
+    Word("paper cut", ("paper cut", "papercut", "cut paper"), ("剪纸", "剪纸风格")),
+    Word("crayon", ("crayon", "crayon drawing"), ("蜡笔", "蜡笔画")),
+    Word("watercolour", ("watercolor", "watercolour", "watercolor painting"), ("水彩", "水彩画")),
+    Word("ink", ("ink", "ink wash", "ink painting"), ("水墨", "水墨画")),
+    Word("pixel art", ("pixel art", "pixels"), ("像素画", "像素", "像素风")),
+)
+# the lights and the weather that a place can have; plain grounds have daylight and no weather
+PLACE_LIGHTS: dict[str, tuple[str, ...]] = {
+    place.name: ("day", "sunset", "night") if place.name == "room" else ("day", "sunset", "night", "fog")
+    for place in PLACES
+}
+PLACE_WEATHERS: dict[str, tuple[str, ...]] = {
+    "meadow": ("rain",),
+    "sea": ("rain",),
+    "beach": ("rain",),
+    "snow": ("snowfall",),
+    "mountains": ("rain", "snowfall"),
+    "street": ("rain", "snowfall"),
+}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One thing in a scene: `x`, `y` of its centre and half its height `r`, as shares of the picture's side."""
+    """One thing in a scene: its centre `x`, `y` as shares of the picture's width and height, and half its height `r`
+    as a share of the shorter side."""
 
     thing: str
     colour: str
@@ -121,10 +160,33 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is in one picture, before it is drawn. Exactly one of `tint` and `place` is set."""
+    """Everything that is in one picture, before it is drawn. Exactly one of `tint` and `place` is set.
+
+    One to three things: one, two different ones, or two or three of one kind and colour. `ratio` is the width of the
+    picture over its height.
+    """
 
     things: tuple[Placed, ...]
     tint: str | None
     place: str | None
     light: str
     seed: int
+    weather: str | None = None
+    style: str = "picture book"
+    ratio: float = 1.0
+
+    @property
+    def kinds(self) -> tuple[Placed, ...]:
+        """The different things: one, or two; of several of one kind the first."""
+        first = {placed.thing: placed for placed in reversed(self.things)}
+        return tuple(reversed(first.values()))
+
+    @property
+    def count(self) -> int:
+        """How many there are of the first kind: 1, 2 or 3."""
+        return sum(placed.thing == self.things[0].thing for placed in self.things)
+
+    @property
+    def ground(self) -> str:
+        """The name of the tint or of the place."""
+        return self.tint or self.place or ""
