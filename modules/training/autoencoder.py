@@ -202,7 +202,7 @@ def train_autoencoder(
         start, spent = state["step"], state["spent"]
     roundtrip = torch.compile(Roundtrip(vae), dynamic=False) if is_compiled else Roundtrip(vae)
     noise = torch.Generator(device).manual_seed(seed + start)
-    gallery.wait(2 * batch)
+    gallery.wait(gallery.held_back + 2 * batch)
     time_left = clock(spent)
     began, saved, step = time.time(), time.time(), start
     total = torch.zeros(2, device=device)

@@ -13,10 +13,13 @@ from modules.training.questions import QUESTIONS
 
 
 class Gallery:
-    """Grows to `most` pictures: `pictures` [n h w 3], `marks` [n h/2 w/2] and `facts` [n q], all 8-bit."""
+    """Grows to `most` pictures: `pictures` [n h w 3], `marks` [n h/2 w/2] and `facts` [n q], all 8-bit.
 
-    def __init__(self, pool: Pool, device: str, most: int) -> None:
-        size = pool.layout.size
+    The first `held_back` are never trained on.
+    """
+
+    def __init__(self, pool: Pool, device: str, most: int, held_back: int) -> None:
+        size, self.held_back = pool.layout.size, held_back
         self.pool, self.most, self.size, self.count = pool, most, size, 0
         self.pictures = torch.empty((most, size, size, 3), dtype=torch.uint8, device=device)
         self.marks = torch.empty((most, size // 2, size // 2), dtype=torch.uint8, device=device)
@@ -26,12 +29,14 @@ class Gallery:
 
     def grow(self, at_once: int = 256) -> None:
         """Take in pictures that have become ready, some at a time; the pool keeps them too."""
-        fresh = [k for k in self.pool.ready(SQUARE).tolist() if k not in self.taken]
+        ready = self.pool.ready(SQUARE)
+        seeds = self.pool["seed"][ready].tolist()
+        fresh = [k for k, seed in zip(ready.tolist(), seeds, strict=True) if seed not in self.taken]
         fresh = fresh[: min(at_once, self.most - self.count)]
         if not fresh:
             return
-        self.taken.update(fresh)
         self.seeds += self.pool["seed"][fresh].tolist()
+        self.taken.update(self.seeds[-len(fresh) :])
         where, span = np.asarray(fresh), slice(self.count, self.count + len(fresh))
         self.pictures[span] = torch.from_numpy(self.pool.pictures(where, SQUARE)).to(self.pictures.device)
         self.marks[span] = torch.from_numpy(self.pool.marks(where, SQUARE)).to(self.marks.device)
@@ -43,6 +48,10 @@ class Gallery:
         while self.count < min(count, self.most):
             self.grow()
             time.sleep(0.02)
+
+    def any(self, batch: int, noise: torch.Generator) -> Tensor:
+        """Numbers of pictures to train on, [b]."""
+        return torch.randint(self.held_back, self.count, (batch,), generator=noise, device=self.pictures.device)
 
     def whole(self, chosen: Tensor) -> Tensor:
         """Pictures as [n 3 h w] in -1..1."""
@@ -58,7 +67,7 @@ class Gallery:
         def below(n: int) -> Tensor:
             return torch.randint(n, (batch,), generator=noise, device=device)
 
-        chosen = below(self.count)
+        chosen = self.any(batch, noise)
         held = (self.marks[chosen, ::4, ::4] & COVERED).flatten(1).float()
         chance = 0.67 * held / held.sum(1, keepdim=True).clamp(min=1) + 0.33 / cells**2
         cell = torch.multinomial(chance, 1, generator=noise)[:, 0]

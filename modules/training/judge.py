@@ -115,7 +115,6 @@ def _worn(pictures: Tensor, noise: torch.Generator) -> Tensor:
 
 def train_judge(
     gallery: Gallery,
-    count: int,
     path: Path,
     clock: Clock,
     *,
@@ -123,7 +122,7 @@ def train_judge(
     batch: int = 64,
     report: Callable[[str], None] = print,
 ) -> Judge:
-    """The judge from `path`, or a fresh one trained on the first `count` pictures until the clock is over."""
+    """The judge from `path`, or a fresh one trained on the gallery until the clock is over."""
     if path.exists():
         return load_judge(path, device)
     with torch.random.fork_rng(devices=[]):
@@ -138,7 +137,7 @@ def train_judge(
     while step == 0 or clock.done < 1:
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1.0, (step + 1) / 100) * falling(clock.done, 0.3)
-        chosen = torch.randint(count, (batch,), generator=noise, device=device)
+        chosen = gallery.any(batch, noise)
         pictures = _worn(gallery.whole(chosen), noise).contiguous(memory_format=torch.channels_last)
         facts = gallery.facts[chosen].long()
         with torch.autocast(device.split(":")[0], torch.bfloat16):
@@ -152,7 +151,7 @@ def train_judge(
         step += 1
         if step % 200 == 0:
             report(f"judge {step} ({clock.done:.0%}) loss {loss.item():.4f}")
-    report(f"judge: {step} steps of {batch} on {count} pictures, loss {loss.item():.4f}")
+    report(f"judge: {step} steps of {batch} on {gallery.count} pictures, loss {loss.item():.4f}")
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
     torch.save(weights, path.with_suffix(".part"))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,6 +32,7 @@ FREE, READY = 0, 1
 COVERED = 128  # this bit of a mark: some thing covers the pixel; the others: 1 + the thing whose main part it is
 LESSONS_AT_ONCE = 250
 SPARE_BYTES = 1 << 30
+MOST_SHOWN = 3
 THING_NUMBERS = {thing.name: number for number, thing in enumerate(THINGS, 1)}
 
 
@@ -163,15 +166,21 @@ def work(layout: Layout, rank: int) -> None:
     """What a painter does until the pool is stopped or the training is gone."""
     os.nice(10)
     parent, pool = os.getppid(), Pool(layout)
-    rng, seed = np.random.default_rng((layout.first_seed, rank)), layout.first_seed + rank
+    rng, seed, failed = np.random.default_rng((layout.first_seed, rank)), layout.first_seed + rank, 0
     while not pool["stop"][0] and os.getppid() == parent:
-        if rank % 2 == 0 or pool.ready().size > layout.slots // 50:  # every second painter paints at once
-            write_lessons(pool, rank, LESSONS_AT_ONCE, rng)
-        free = np.flatnonzero(pool["ready"][rank :: layout.workers] == FREE)
-        if not len(free):
-            time.sleep(0.02)
-            continue
-        fill(pool, rank + int(free[0]) * layout.workers, seed, rng)
+        try:
+            if rank % 2 == 0 or pool.ready().size > layout.slots // 50:  # every second painter paints at once
+                write_lessons(pool, rank, LESSONS_AT_ONCE, rng)
+            free = np.flatnonzero(pool["ready"][rank :: layout.workers] == FREE)
+            if len(free):
+                fill(pool, rank + int(free[0]) * layout.workers, seed, rng)
+            else:
+                time.sleep(0.02)
+                continue
+        except Exception:  # one scene that cannot be painted must not end hours of work
+            failed += 1
+            if failed <= MOST_SHOWN:
+                print(f"scene {seed} was left out:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         seed += layout.workers
 
 
