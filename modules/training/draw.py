@@ -65,14 +65,10 @@ def blurred(field: Floats, radius: float) -> Floats:
 
 
 def shifted(field: Floats, down: int, right: int) -> Floats:
-    """The field moved by whole pixels; nothing comes in from outside."""
-    moved = np.zeros_like(field)
+    """The field moved by whole pixels; its border comes in from outside, so that pictures' edges are no edges."""
     h, w = field.shape
-    if abs(down) < h and abs(right) < w:
-        moved[max(down, 0) : h + min(down, 0), max(right, 0) : w + min(right, 0)] = field[
-            max(-down, 0) : h - max(down, 0), max(-right, 0) : w - max(right, 0)
-        ]
-    return moved
+    rows, columns = np.clip(np.arange(h) - down, 0, h - 1), np.clip(np.arange(w) - right, 0, w - 1)
+    return field[rows][:, columns]
 
 
 def between(field: Floats, low: float, high: float) -> Floats:
@@ -111,7 +107,7 @@ def _tile(kind: str) -> Floats:
             field += weight * np.asarray(Image.fromarray(coarse).resize((TILE, TILE), Image.Resampling.BICUBIC))
     else:  # strokes from the lower left to the upper right
         wide = 2 * TILE
-        coarse = rng.standard_normal((wide // 3, wide // 70)).astype(np.float32)
+        coarse = rng.standard_normal((wide // 4, wide // 34)).astype(np.float32)
         strokes = Image.fromarray(coarse).resize((wide, wide), Image.Resampling.BICUBIC).rotate(38)
         edge = (wide - TILE) // 2
         field = np.asarray(strokes.crop((edge, edge, edge + TILE, edge + TILE)), np.float32)

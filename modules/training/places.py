@@ -207,7 +207,7 @@ def room(g: Ground) -> None:
     side = g.rng.choice([0.2, 0.8]) if g.scene.things and abs(g.scene.things[0].x - 0.5) < 0.15 else 0.5
     x, y = side * g.wide, 0.25 * g.tall
     g.layer(box(x - 0.145, y - 0.165, x + 0.145, y + 0.165), "#B98F68", depth=0.06)
-    view = {"day": "#B5D8EC", "sunset": "#F2B98A", "night": "#2A3B68"}[g.scene.light]
+    view = {"day": "#B5D8EC", "sunset": "#F2B98A", "night": "#2A3B68"}.get(g.scene.light, "#D3D8D8")
     panes = [box(x + dx - 0.054, y + dy - 0.064, x + dx + 0.054, y + dy + 0.064)
              for dx in (-0.064, 0.064) for dy in (-0.074, 0.074)]  # fmt: skip
     patch = g.style.shape(g.paper, panes)

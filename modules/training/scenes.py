@@ -143,7 +143,14 @@ def _one(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
         y = _height(thing, scene, r, rng)
     else:
         y += rng.normal(0, 0.012)
-    return (Placed(thing, colour, x + rng.normal(0, 0.012), y, r, spot, size),)
+        y = _inside(y, r, min(scene.ratio, 1.0))
+    return (Placed(thing, colour, _inside(x + rng.normal(0, 0.012), 1.2 * r, min(1 / scene.ratio, 1.0)), y, r, spot, size),)
+
+
+def _inside(centre: float, half: float, share: float) -> float:
+    """The centre, as a share of a side, moved until a thing that reaches `half` (of the unit) lies inside the side."""
+    reach = half * share + 0.02
+    return min(max(centre, reach), 1 - reach) if reach < 0.5 else 0.5
 
 
 def _two(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
@@ -169,7 +176,8 @@ def _two(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
             x, y, spot = 0.27 + 0.46 * k + rng.normal(0, 0.01), 0.52 + rng.normal(0, 0.02), ("left", "right")[k]
         if scene.place:
             y = r * min(scene.ratio, 1.0) + 0.06 if stacked and k == 0 else _height(name, scene, r, rng)
-        placed.append(Placed(name, colour, x, y, r, spot, size))
+        x = _inside(x, 1.15 * r, min(1 / scene.ratio, 1.0))
+        placed.append(Placed(name, colour, x, _inside(y, r, min(scene.ratio, 1.0)), r, spot, size))
     return tuple(placed)
 
 
@@ -178,7 +186,7 @@ def _several(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
     thing, count = THINGS[rng.integers(len(THINGS))].name, int(rng.integers(2, 4))
     colour, size = _colour(rng, scene), _size(rng)
     low, high = (PAIR_HEIGHTS if count == 2 else SEVERAL_HEIGHTS)[size]
-    r = rng.uniform(low, min(high, 0.225))
+    r = min(rng.uniform(low, high), 0.22)
     xs, ys = np.array([0.28, 0.72] if count == 2 else [0.19, 0.5, 0.81]), np.full(count, 0.52)
     if count == 3 and scene.tint and rng.random() < 0.4:
         xs, ys = np.array([0.5, 0.27, 0.73]), np.array([0.28, 0.7, 0.7])

@@ -158,10 +158,10 @@ class Crayon(Style):
     def sky(self, paper: Paper, high: Rgb, low: Rgb, horizon: float) -> None:
         """Loose strokes on cream paper."""
         paper.pixels[:] = self.sheet
-        paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.8, 0.2))
+        paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.84, 0.13))
 
     def _wax(self, paper: Paper, patch: Patch, mean: float, swing: float) -> Floats:
-        strokes = paper.texture("hatch", patch) + 0.5 * paper.texture("grain", patch)
+        strokes = paper.texture("hatch", patch) + 0.8 * paper.texture("grain", patch)
         return np.clip(mean + swing * strokes, 0, 1)
 
     def lay(self, paper: Paper, patch: Patch, colour: Rgb, depth: float, role: Role, rim: Rgb | None) -> Patch:
@@ -177,7 +177,7 @@ class Crayon(Style):
         if role == "ground":
             paper.fill(laid, self.sheet, 0.6)
             tone = shade(colour, 0.03 * paper.texture("hatch", patch))
-            paper.fill(laid, tone, self._wax(paper, patch, 0.78, 0.22))
+            paper.fill(laid, tone, self._wax(paper, patch, 0.82, 0.15))
             return laid
         paper.fill(laid, mixed(colour, self.sheet, 0.35))
         tone = shade(colour, 0.035 * paper.texture("hatch", patch))
@@ -208,7 +208,7 @@ class Watercolour(Style):
         paper.pixels[:] = self.sheet
         bloom = paper.texture("cloud", paper.whole())
         density = np.clip(0.88 + 0.16 * bloom, 0.35, 1)
-        edge = 0.07 * np.exp(-((bloom - 0.6) ** 2) / 0.015)
+        edge = 0.035 * np.exp(-((bloom - 0.6) ** 2) / 0.03)
         paper.fill(paper.whole(), gradient(paper, high, low, horizon) - edge[..., None], density)
 
     def lay(self, paper: Paper, patch: Patch, colour: Rgb, depth: float, role: Role, rim: Rgb | None) -> Patch:
@@ -281,7 +281,7 @@ class InkWash(Style):
         soft = blurred(patch.cover, paper.length(2.4 if role == "body" else 1.5))
         life = np.clip(1 + 0.55 * bloom, 0.35, 1.8)
         line = between(life * (1 - np.abs(2 * soft - 1)), 0.42, 0.62)
-        dry = np.clip(1.05 + 0.25 * paper.texture("grain", patch), 0, 1)
+        dry = np.clip(1.1 + 0.16 * paper.texture("grain", patch), 0, 1)
         paper.fill(Patch(patch.top, patch.left, line * dry), self.ink, 0.92 if role == "body" else 0.75)
         return Patch(patch.top, patch.left, np.maximum(cover, line) if role == "part" else cover)
 
