@@ -31,7 +31,7 @@ from modules.training.gallery import Gallery
 
 ANCHOR = 4.0
 SMOOTH = torch.tensor([0.25, 0.5, 0.25])
-WHOLE_FROM = 0.65
+WHOLE_FROM = 0.8
 REPORT_EVERY = 50
 
 
@@ -184,7 +184,7 @@ def train_autoencoder(
     seed: int = 1,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Train on crops, and for the last third on whole pictures, until the clock (made from the seconds spent) is over.
+    """Train on crops, and for the last fifth on whole pictures, until the clock (made from the seconds spent) is over.
 
     A resumable state is kept in `folder`/vae.pt every `state_seconds`; the averaged weights are in `vae` at the end.
     """
@@ -200,7 +200,8 @@ def train_autoencoder(
         optimizer.load_state_dict(state["optimizer"])
         ema.load(state["ema"])
         start, spent = state["step"], state["spent"]
-    roundtrip = torch.compile(Roundtrip(vae), dynamic=False) if is_compiled else Roundtrip(vae)
+    plain = Roundtrip(vae)
+    fast = torch.compile(plain, dynamic=False) if is_compiled else plain  # whole pictures come too late to pay for it
     noise = torch.Generator(device).manual_seed(seed + start)
     gallery.wait(gallery.held_back + 2 * batch)
     time_left = clock(spent)
@@ -213,7 +214,7 @@ def train_autoencoder(
         side = crop if done < WHOLE_FROM else gallery.size
         wanted, weight = gallery.crops(side, max(1, batch * crop**2 // side**2), noise)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
-            made, mean = roundtrip(wanted.contiguous(memory_format=torch.channels_last))
+            made, mean = (fast if side == crop else plain)(wanted.contiguous(memory_format=torch.channels_last))
         loss = reconstruction_loss(made.float(), wanted, weight) + 1e-4 * mean.float().pow(2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -226,7 +227,7 @@ def train_autoencoder(
             gallery.grow()
         if step % REPORT_EVERY == 0:
             error, mean_loss = (total / REPORT_EVERY).tolist()
-            pace_ms = 1000 * (time.time() - began) / (step - start)
+            pace_ms, began = 1000 * (time.time() - began) / REPORT_EVERY, time.time()
             report(f"vae {step} ({done:.0%}, {gallery.count} pictures) error {error:.4f} loss {mean_loss:.4f} "
                    f"{side} px, {pace_ms:.0f} ms a step")  # fmt: skip
             total.zero_()

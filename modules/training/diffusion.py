@@ -286,7 +286,7 @@ def train_unet(
         trainer.learn(loss, min(1.0, (trainer.step + 1) / 200) * falling(done))
         total += loss.detach()
         if trainer.step % REPORT_EVERY == 0:
-            pace_ms = 1000 * (time.time() - began) / (trainer.step - start)
+            pace_ms, began = 1000 * (time.time() - began) / REPORT_EVERY, time.time()
             report(f"unet {trainer.step} ({done:.0%}) loss {total.item() / REPORT_EVERY:.4f} {pace_ms:.1f} ms a step, "
                    f"{latents.count[SQUARE]}+{sum(latents.count.values()) - latents.count[SQUARE]} pictures")  # fmt: skip
             total.zero_()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from modules.training.pool import COVERED, SQUARE, Pool
@@ -38,9 +40,10 @@ class Gallery:
         self.seeds += self.pool["seed"][fresh].tolist()
         self.taken.update(self.seeds[-len(fresh) :])
         where, span = np.asarray(fresh), slice(self.count, self.count + len(fresh))
-        self.pictures[span] = torch.from_numpy(self.pool.pictures(where, SQUARE)).to(self.pictures.device)
-        self.marks[span] = torch.from_numpy(self.pool.marks(where, SQUARE)).to(self.marks.device)
-        self.facts[span] = torch.from_numpy(np.asarray(self.pool["facts"][where])).to(self.facts.device)
+        device = self.pictures.device
+        self.pictures[span] = moved(self.pool.pictures(where, SQUARE), device)
+        self.marks[span] = moved(self.pool.marks(where, SQUARE), device)
+        self.facts[span] = moved(np.asarray(self.pool["facts"][where]), device)
         self.count += len(fresh)
 
     def wait(self, count: int) -> None:
@@ -78,6 +81,14 @@ class Gallery:
         pictures, weights = signed(pixels), 0.6 + 2.0 * held[:, None].float()
         mirrored = (below(2) == 1)[:, None, None, None]
         return torch.where(mirrored, pictures.flip(-1), pictures), torch.where(mirrored, weights.flip(-1), weights)
+
+
+def moved(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """An array on the device; the device's queue is not waited for."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def signed(pixels: Tensor) -> Tensor:

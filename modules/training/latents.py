@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from modules.training.gallery import signed
+from modules.training.gallery import moved, signed
 from modules.training.networks import LATENT_SCALE
 from modules.training.pool import CAPTIONS, FREE, SHAPE_SHARES, SHAPES, SQUARE, Pool, sides
 from modules.training.questions import EMPTY, POSITIONS
@@ -45,14 +45,13 @@ class Latents:
             return
         slots = slots[: min(at_once, self.most[shape])]
         where = torch.arange(self.count[shape], self.count[shape] + len(slots), device=self.device) % self.most[shape]
-        pictures = signed(torch.from_numpy(self.pool.pictures(slots, shape)).to(self.device))
+        pictures = signed(moved(self.pool.pictures(slots, shape), self.device))
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             means = self.vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist.mean
         self.latents[shape][where] = (means.float() * LATENT_SCALE).half()
-        captions = torch.from_numpy(self.pool["captions"][slots].astype(np.int32))
-        self.captions[shape][where] = captions.to(self.device)
-        longs = torch.from_numpy(self.pool["longs"][slots].astype(np.int32))
-        self.longs[shape][where] = longs.to(self.device).view(-1, 2, POSITIONS)
+        self.captions[shape][where] = moved(self.pool["captions"][slots].astype(np.int32), self.device)
+        longs = self.pool["longs"][slots].astype(np.int32).reshape(-1, 2, POSITIONS)
+        self.longs[shape][where] = moved(longs, self.device)
         self.pool["ready"][slots] = FREE
         self.count[shape] += len(slots)
 

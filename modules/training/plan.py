@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from modules.training.clock import Clock
 
 NAME = "atelier-starter"
 # the share of all seconds at which a stage is over, at the latest; the rest is for measuring
 ENDS = {"autoencoder": 0.235, "reading": 0.13, "unet": 0.905}
-SHARES = {"autoencoder": 0.235, "reading": 0.13, "unet": 0.67, "judge": 0.045, "preview": 0.015}
+JUDGE_SHARE, PREVIEW_SHARE = 0.045, 0.015
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Sizes:
 CPU = Sizes()
 GPU = Sizes(
     workers=15, slots=36_000, lessons=400_000, gallery=22_000, held_back=320, latents=160_000, vae_batch=64,
-    vae_crop=128, vae_rate=6e-4, is_thin=False, text_batch=512, unet_batch=128, unet_rate=8e-4, text_rate=8e-5,
+    vae_crop=128, vae_rate=5e-4, is_thin=False, text_batch=512, unet_batch=128, unet_rate=8e-4, text_rate=8e-5,
     encode_batch=64, start_with=8_000, judge_batch=64, draw_batch=64, is_compiled=True,
 )  # fmt: skip
 SMALL = replace(
@@ -68,15 +70,18 @@ class Plan:
     compiled: Path | None = None  # where compiled code is read
     keep_compiled: Path | None = None  # and written
     prompts: int = 300
+    ends: Mapping[str, float] = field(default_factory=lambda: dict(ENDS))
     begin: float = field(default_factory=time.time)
 
     def deadline(self, stage: str) -> float:
         """When a stage is over at the latest, as `time.time()` counts."""
-        return self.begin + self.seconds * ENDS[stage] if stage in ENDS else math.inf
+        return self.begin + self.seconds * self.ends[stage]
 
-    def seconds_of(self, stage: str) -> float:
-        """How long a stage lasts."""
-        return self.seconds * SHARES[stage]
+    def clock(self, stage: str) -> Callable[[float], Clock]:
+        """A stage's clock, from the seconds that earlier runs have spent on it."""
+        begin = self.ends["autoencoder"] if stage == "unet" else 0.0
+        seconds = self.seconds * (self.ends[stage] - begin)
+        return lambda spent: Clock(seconds, self.deadline(stage), spent)
 
     def say(self, line: str) -> None:
         """One line of progress with the seconds since the start, on the screen and in the log."""

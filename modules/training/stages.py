@@ -26,7 +26,7 @@ from modules.training.layout import load_checkpoint, save_checkpoint
 from modules.training.measure import draw, judge_itself, report_figures, table
 from modules.training.networks import LATENT_SCALE, Networks, networks_of
 from modules.training.parts import split
-from modules.training.plan import NAME, Plan
+from modules.training.plan import JUDGE_SHARE, NAME, PREVIEW_SHARE, Plan
 from modules.training.pool import SQUARE, Layout, Pool
 from modules.training.preview import save_preview_decoder, train_preview
 from modules.training.reading import start_shallow, teach
@@ -40,10 +40,6 @@ def _networks(plan: Plan) -> Networks:
     if plan.start:
         return load_checkpoint(plan.start)
     return networks_of(getattr(shapes, plan.widths), SEED)
-
-
-def _clock(plan: Plan, stage: str) -> Callable[[float], Clock]:
-    return lambda spent: Clock(plan.seconds_of(stage), plan.deadline(stage), spent)
 
 
 def _set_up(plan: Plan) -> None:
@@ -66,7 +62,7 @@ def see(plan: Plan, layout: Layout) -> None:
         load_compiled(plan.compiled, "compiled-vae", plan.say)
         start_linear(vae)
         train_autoencoder(
-            vae, gallery, plan.folder, _clock(plan, "autoencoder"), batch=sizes.vae_batch, crop=sizes.vae_crop,
+            vae, gallery, plan.folder, plan.clock("autoencoder"), batch=sizes.vae_batch, crop=sizes.vae_crop,
             rate=sizes.vae_rate, device=plan.device, is_trimmed=sizes.is_thin, is_compiled=sizes.is_compiled,
             state_seconds=plan.state_seconds, report=plan.say,
         )  # fmt: skip
@@ -84,7 +80,7 @@ def see(plan: Plan, layout: Layout) -> None:
     if not judge_path.exists():
         gallery.wait(2 * sizes.held_back)
         judge = train_judge(
-            gallery, judge_path, Clock(plan.seconds_of("judge")), device=plan.device, batch=sizes.judge_batch,
+            gallery, judge_path, Clock(JUDGE_SHARE * plan.seconds), device=plan.device, batch=sizes.judge_batch,
             report=plan.say,
         )  # fmt: skip
         held_back = range(sizes.held_back)
@@ -92,7 +88,7 @@ def see(plan: Plan, layout: Layout) -> None:
         after = judge_itself(judge, gallery, held_back, networks, plan.device)
         plan.say("\n".join(table("judge on renders after the autoencoder", after)))
     if not preview_path.exists():
-        decoder = train_preview(gallery, vae, Clock(plan.seconds_of("preview")), device=plan.device, report=plan.say)
+        decoder = train_preview(gallery, vae, Clock(PREVIEW_SHARE * plan.seconds), device=plan.device, report=plan.say)
         save_preview_decoder(preview_path, decoder, {"modelspec.title": "Atelier Starter preview"})
 
 
@@ -119,7 +115,7 @@ def make(plan: Plan, layout: Layout, is_seeing: Callable[[], bool]) -> None:
         start_quiet(networks.unet)
         if not (plan.folder / "unet.pt").exists():
             teach(
-                networks.text, pool, plan.folder, _clock(plan, "reading"), layers=sizes.text_layers,
+                networks.text, pool, plan.folder, plan.clock("reading"), layers=sizes.text_layers,
                 batch=sizes.text_batch, device=plan.device, state_seconds=plan.state_seconds, report=plan.say,
             )  # fmt: skip
     recipe = Recipe(
@@ -145,9 +141,7 @@ def make(plan: Plan, layout: Layout, is_seeing: Callable[[], bool]) -> None:
         draw_sheet(plan, networks)
         plan.say(f"kept at {moment:.0%}")
 
-    train_unet(
-        trainer, latents, plan.folder, _clock(plan, "unet"), report=plan.say, on_moment=show
-    )
+    train_unet(trainer, latents, plan.folder, plan.clock("unet"), report=plan.say, on_moment=show)
     export(plan, networks, trainer.step * recipe.batch)
     measure(plan, networks, is_seeing)
 

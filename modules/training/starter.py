@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modules.training.plan import CPU, GPU, SMALL, Plan
+from modules.training.plan import CPU, ENDS, GPU, SMALL, Plan
 from modules.training.pool import Layout, Painters, shared_folder
 
 FIRST_SEED = 1_000_000
@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, help="learning rate of the UNet")
     parser.add_argument("--text-rate", type=float, help="learning rate of the text encoder beside it")
     parser.add_argument("--prompts", type=int, default=300, help="held-out prompts to measure with")
+    for stage, end in ENDS.items():
+        parser.add_argument(f"--{stage}-until", type=float, default=end, help="share of the seconds when it is over")
     parser.add_argument("--no-compile", action="store_true", help="on a GPU: do not compile")
     parser.add_argument("--compiled", type=Path, help="folder with an earlier run's compiled code")
     parser.add_argument("--keep-compiled", type=Path, help="folder to keep this run's compiled code in")
@@ -54,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         folder=given.folder, out=given.out, device=given.device, seconds=given.seconds, sizes=sizes, size=given.size,
         widths="TINY" if given.small else "STARTER", start=given.start, in_parts=given.parts,
         state_seconds=given.state, compiled=given.compiled, keep_compiled=given.keep_compiled, prompts=given.prompts,
+        ends={stage: getattr(given, f"{stage}_until") for stage in ENDS},
     )  # fmt: skip
     run(plan)
 
