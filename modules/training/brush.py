@@ -39,11 +39,6 @@ class Brush:
         self.main: Floats = np.zeros_like(self.covered)
         self.least = LEAST / self.r  # in the thing's own coordinates
 
-    @property
-    def is_plain_rim(self) -> bool:
-        """Whether the colour needs an outline to stand out anywhere."""
-        return self.name in RIMS
-
     def place(self, outline: Floats, wobble: float = 0.012) -> Floats:
         """The outline, wobbled, tilted and moved to its place on the paper."""
         p = self.paper.wobble(outline, wobble * self.style.wobble) * np.array([self.side, 1.0], np.float32)
@@ -78,7 +73,7 @@ class Brush:
         self.dot(x, y, r, rgb("#F4F0E6") if self.name == "black" else INK, r * 1.15)
         if self.name == "black":
             self.dot(x, y, max(r * 0.6, self.least * 0.3), INK)
-        elif r * self.r > 1.4 * LEAST / 2:
+        elif r * self.r > 1.4 * LEAST / 2 and self.style.block(256) == 1:
             self.part(ellipse(x - 0.3 * r, y - 0.4 * r, 0.36 * r, 0.36 * r, 12), colour=(1.0, 1.0, 1.0), depth=0)
 
     def tone(self, share: float, towards: Rgb = (1.0, 1.0, 1.0)) -> Rgb:

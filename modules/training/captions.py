@@ -117,6 +117,7 @@ class _Teller:
     rng: np.random.Generator
     mood: Mood
     said: set[str] = field(default_factory=set)
+    loose_spots: bool | None = None
 
     def say(self, kind: str, name: str, language: str) -> str:
         """One of the names of an idea: mostly the usual one."""
@@ -171,6 +172,12 @@ class _Teller:
     def spot(self, index: int, language: str) -> str:
         """Where a thing is, or nothing."""
         placed = self.scene.kinds[index]
+        if self.loose_spots is None:  # of two things, sometimes neither is placed; under a flying one, mostly none
+            self.loose_spots = self.chance(0.12)
+        if self.loose_spots and len(self.scene.kinds) == 2:
+            return ""
+        if placed.spot == "bottom" and self.scene.place and self.chance(0.5):
+            return ""
         if placed.spot is None or not self.chance(0.6 if self.mood.form == "bare" else 0.85):
             return ""
         self.said.add(f"spot{index}")

@@ -178,6 +178,13 @@ class Paper:
         rows, columns = min(max(round(h * scale), 1), TILE), min(max(round(w * scale), 1), TILE)
         top, left = int(self.rng.integers(0, TILE - rows + 1)), int(self.rng.integers(0, TILE - columns + 1))
         piece = _tile(kind)[top : top + rows, left : left + columns]
+        if self.rng.random() < 0.5:
+            piece = piece[:, ::-1]
         if piece.shape != (h, w) and h and w:
-            piece = np.asarray(Image.fromarray(piece).resize((w, h), Image.Resampling.BILINEAR))
+            piece = np.asarray(Image.fromarray(np.ascontiguousarray(piece)).resize((w, h), Image.Resampling.BILINEAR))
         return piece
+
+    def balanced(self, kind: str, patch: Patch) -> Floats:
+        """Such a piece whose mean over what the patch covers is 0, so that it leaves a colour its name."""
+        piece = self.texture(kind, patch)
+        return piece - (piece * patch.cover).sum() / max(float(patch.cover.sum()), 1.0)

@@ -16,12 +16,13 @@ SKIES: dict[str, tuple[Rgb, Rgb]] = {
     "rain": (rgb("#8F9FAE"), rgb("#C3CCD2")),
     "snowfall": (rgb("#9DAABA"), rgb("#CAD1D9")),
 }
+LAMPS = frozenset({"lantern", "house", "lighthouse"})  # these have a warm light in them
 MIST = rgb("#D3D8D8")
 THING_LIGHT: dict[str, tuple[Rgb, float]] = {  # where the light draws a thing's colour, and how far (Delta E)
     "day": ((1.0, 1.0, 1.0), 0.0),
     "sunset": (rgb("#F2A65E"), 3.5),
-    "night": (rgb("#22305C"), 5.0),
-    "fog": (MIST, 4.0),
+    "night": (rgb("#22305C"), 4.0),
+    "fog": (MIST, 3.0),
 }
 
 
@@ -54,13 +55,15 @@ def lit(colour: Rgb, light: str) -> Rgb:
     return towards(colour, end, limit)
 
 
-def light_up(paper: Paper, scene: Scene) -> None:
+def light_up(paper: Paper, style: Style, scene: Scene) -> None:
     """What the light does to the finished ground: a glow behind the things at night, a low sun, mist in layers."""
     wide, tall = paper.wide, paper.tall
     if scene.light == "night":
         for placed in scene.things:
-            lamp = rgb("#F0C98A") if scene.place in ("room", "street") else rgb("#8FA6D6")
-            paper.glow(placed.x * wide, placed.y * tall, 2.0 * placed.r, lamp, 0.3)
+            warm = placed.thing in LAMPS or scene.place in ("room", "street")
+            lamp = style.tone(rgb("#F0C98A" if warm else "#93A9D8"), is_plain=False)
+            shines = placed.thing in LAMPS or placed.thing in ("moon", "star")
+            paper.glow(placed.x * wide, placed.y * tall, 2.0 * placed.r, lamp, 0.45 if shines else 0.3)
     elif scene.light == "sunset" and scene.place != "room":
         paper.glow(float(paper.rng.uniform(0.2, 0.8)) * wide, 0.55 * tall, 0.6, rgb("#FBD9A0"), 0.5)
     elif scene.light == "fog":

@@ -44,7 +44,7 @@ def paint(scene: Scene, size: int | tuple[int, int] = 128) -> Painted:
     ground = Ground(paper, style, scene)
     if scene.place:
         GROUNDS[scene.place](ground)
-        light_up(paper, scene)
+        light_up(paper, style, scene)
     else:
         plain(ground)
     fall(paper, style, scene, 34)
@@ -65,6 +65,8 @@ def _paint_thing(paper: Paper, style: Style, placed: Placed, ground: Ground) -> 
     r, g, b = np.clip(np.asarray(named) + rng.normal(0, 0.014, 3), 0, 1).tolist()
     colour: Rgb = towards(named, (r, g, b), JITTER)
     x, y, half = placed.x * paper.wide, placed.y * paper.tall, placed.r
+    if style.block(256) > 1:  # on the corner of a block, so that both halves of a face get the same blocks
+        x, y = round(x * paper.unit) / paper.unit, round(y * paper.unit) / paper.unit
     flip = placed.thing in MIRRORED and bool(rng.random() < 0.5)
     afloat = scene.place == "sea" and HOMES[placed.thing] == "water"
     _under(ground, placed, x, y)
@@ -95,10 +97,9 @@ def _under(g: Ground, placed: Placed, x: float, y: float) -> None:
 def _waterline(g: Ground, brush: Brush) -> None:
     """A wave in front of what floats."""
     x, y, r = brush.x, brush.y, brush.r
-    top, low = y + 0.78 * r, y + 1.16 * r
-    xs = np.linspace(-1.3, 1.3, 9) * r + x
-    crest = [(float(v), top + 0.05 * r * (-1) ** k) for k, v in enumerate(xs)]
-    wave = smooth([*crest, (x + 1.1 * r, low), (x, low + 0.02), (x - 1.1 * r, low)], 5)
+    top, low = y + 0.76 * r, y + 1.14 * r
+    crest = [(x + v * r, top + 0.06 * r * (-1) ** k) for k, v in enumerate(np.linspace(-1.15, 1.15, 9).tolist())]
+    wave = smooth([(x - 1.7 * r, top + 0.1 * r), *crest, (x + 1.7 * r, top + 0.1 * r), (x + r, low), (x - r, low)], 6)
     patch = g.style.shape(g.paper, [wave])
-    laid = g.style.lay(g.paper, patch, g.tone(rgb("#7FB2D0")), 0.08, "ground", None)
+    laid = g.style.lay(g.paper, patch, g.tone(rgb("#78ABCB")), 0.08, "ground", None)
     brush.hide(laid)

@@ -44,10 +44,10 @@ class Ground:
 
     def hill(self, height: float, swing: float, colour: str, far: float = 0.0, depth: float = 0.1) -> None:
         """A wavy band from `height` down to the picture's foot."""
-        x = np.linspace(-0.1, self.wide + 0.1, 9)
-        y = height * self.tall + self.rng.normal(0, swing, 9)
+        x = np.linspace(-0.5, self.wide + 0.5, 13)
+        y = height * self.tall + self.rng.normal(0, 1.3 * swing, 13)
         y[1:-1] = (y[:-2] + 2 * y[1:-1] + y[2:]) / 4
-        line = smooth([*zip(x, y, strict=True), (self.wide + 0.3, self.tall + 0.4), (-0.3, self.tall + 0.4)])
+        line = smooth([*zip(x, y, strict=True), (self.wide + 0.7, self.tall + 0.5), (-0.7, self.tall + 0.5)])
         self.layer(line, colour, far, depth)
 
     def spread(self, count: int, top: float, bottom: float) -> list[tuple[float, float]]:

@@ -39,7 +39,7 @@ SPOT_CENTRES = {
 }
 HALF_HEIGHTS = {"small": (0.15, 0.175), None: (0.235, 0.275), "big": (0.33, 0.36)}
 PAIR_HEIGHTS = {"small": (0.125, 0.14), None: (0.18, 0.205), "big": (0.235, 0.25)}
-SEVERAL_HEIGHTS = {"small": (0.11, 0.12), None: (0.14, 0.155), "big": (0.175, 0.185)}
+SEVERAL_HEIGHTS = {"small": (0.105, 0.115), None: (0.13, 0.142), "big": (0.155, 0.165)}
 FOOT = 0.85  # where things stand, as a share of the height
 HOMES = {thing.name: thing.home for thing in THINGS}
 

@@ -121,9 +121,9 @@ class PaperCut(Style):
         bands = 4
         for k in range(1, bands):
             y = horizon * (k - 0.35) / bands + paper.rng.normal(0, 0.015)
-            x = np.linspace(-0.1, paper.wide + 0.1, 7)
-            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 7), strict=True), (paper.wide + 0.3, paper.tall + 0.3),
-                           (-0.3, paper.tall + 0.3)])  # fmt: skip
+            x = np.linspace(-0.45, paper.wide + 0.45, 9)
+            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 9), strict=True), (paper.wide + 0.6, paper.tall + 0.6),
+                           (-0.6, paper.tall + 0.6)])  # fmt: skip
             self.lay(paper, self.shape(paper, [line]), mixed(high, low, k / (bands - 1)), 0.05, "ground", None)
 
     def lay(self, paper: Paper, patch: Patch, colour: Rgb, depth: float, role: Role, rim: Rgb | None) -> Patch:
@@ -140,7 +140,7 @@ class PaperCut(Style):
         edge = max(1, round(paper.length(1.3)))
         lit = np.clip(patch.cover - shifted(patch.cover, edge, edge), 0, 1)
         dark = np.clip(patch.cover - shifted(patch.cover, -edge, -edge), 0, 1)
-        light = 0.35 * lit - 0.14 * dark + 0.014 * paper.texture("grain", patch)
+        light = (0.2 if role == "ground" else 0.35) * lit - 0.14 * dark + 0.014 * paper.texture("grain", patch)
         paper.fill(patch, shade(colour, light.astype(np.float32)))
         return patch
 
@@ -157,8 +157,12 @@ class Crayon(Style):
 
     def sky(self, paper: Paper, high: Rgb, low: Rgb, horizon: float) -> None:
         """Loose strokes on cream paper."""
-        paper.pixels[:] = self.sheet
+        paper.pixels[:] = self._under(mixed(high, low, 0.5))
         paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.84, 0.13))
+
+    def _under(self, colour: Rgb) -> Rgb:
+        """The paper as it shows between strokes: under dark ones a first layer of wax, or they would look like rain."""
+        return mixed(self.sheet, colour, 0.15 + 0.55 * (1 - sum(colour) / 3))
 
     def _wax(self, paper: Paper, patch: Patch, mean: float, swing: float) -> Floats:
         strokes = paper.texture("hatch", patch) + 0.8 * paper.texture("grain", patch)
@@ -175,11 +179,11 @@ class Crayon(Style):
             return patch
         laid = Patch(patch.top, patch.left, ragged)
         if role == "ground":
-            paper.fill(laid, self.sheet, 0.6)
+            paper.fill(laid, self._under(colour), 0.6)
             tone = shade(colour, 0.03 * paper.texture("hatch", patch))
             paper.fill(laid, tone, self._wax(paper, patch, 0.82, 0.15))
             return laid
-        paper.fill(laid, mixed(colour, self.sheet, 0.35))
+        paper.fill(laid, mixed(colour, self.sheet, 0.26))
         tone = shade(colour, 0.035 * paper.texture("hatch", patch))
         paper.fill(laid, tone, self._wax(paper, patch, 1.0, 0.24))
         contour = between(1 - np.abs(2 * soft - 1), 0.2, 0.75)
@@ -215,7 +219,7 @@ class Watercolour(Style):
         """A bleeding halo, the wash in uneven density, pigment along the edge."""
         if not patch.cover.size:
             return patch
-        bloom = paper.texture("cloud", patch)
+        bloom = paper.balanced("cloud", patch)
         if role == "mark":
             paper.fill(patch, colour, 0.95)
             return patch
@@ -268,7 +272,7 @@ class InkWash(Style):
         if role == "mark":
             paper.fill(patch, colour)
             return patch
-        bloom = paper.texture("cloud", patch)
+        bloom = paper.balanced("cloud", patch)
         cover = between(blurred(patch.cover, paper.length(0.8)) + 0.04 * bloom, 0.3, 0.7)
         laid = Patch(patch.top, patch.left, cover)
         if role == "ground":
@@ -287,8 +291,8 @@ class InkWash(Style):
 
     def finish(self, paper: Paper) -> None:
         """Fibres of rice paper."""
-        fibre = paper.texture("grain", paper.whole()) + paper.texture("hatch", paper.whole())
-        paper.pixels += (0.009 * fibre)[..., None]
+        fibre = paper.texture("grain", paper.whole()) + 0.5 * paper.texture("hatch", paper.whole())
+        paper.pixels += (0.008 * fibre)[..., None]
 
 
 class PixelArt(Style):

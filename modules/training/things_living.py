@@ -139,7 +139,7 @@ def mushroom(b: Brush) -> None:
     for x, y, r in ((-0.5, -0.3, 0.15), (0.02, -0.6, 0.16), (0.54, -0.26, 0.14), (0.02, -0.08, 0.12)):
         b.dot(x, y, r, dots, r * 0.9)
     for s in (-1, 1):
-        b.dot(s * 0.1, 0.5, 0.05, INK)
+        b.dot(s * max(0.1, 0.64 * b.least), 0.5, 0.05, INK)
 
 
 def apple(b: Brush) -> None:

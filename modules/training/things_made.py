@@ -25,16 +25,17 @@ def house(b: Brush) -> None:
 
 def lighthouse(b: Brush) -> None:
     """A tapering tower with two pale bands, a lamp room under a cap, on a rock."""
-    b.part(smooth([(-0.62, 1.0), (-0.5, 0.82), (-0.2, 0.78), (0.3, 0.76), (0.56, 0.86), (0.64, 1.0)], 4), colour=rgb("#8C8A88"))
-    b.body(corners([(-0.26, -0.5), (0.26, -0.5), (0.44, 0.88), (-0.44, 0.88)], soft=0.02))
+    b.part(smooth([(-0.66, 1.02), (-0.5, 0.88), (0.0, 0.84), (0.52, 0.88), (0.68, 1.02)], 4), colour=rgb("#8C8A88"))
+    b.body(corners([(-0.33, -0.5), (0.33, -0.5), (0.53, 0.93), (-0.53, 0.93)], soft=0.02))
     pale = rgb("#C98B6B") if b.name == "white" else CREAM
-    for y in (-0.16, 0.36):
-        w, v = 0.26 + 0.13 * (y + 0.5), 0.26 + 0.13 * (y + 0.67)
-        b.part(corners([(-w, y), (w, y), (v, y + 0.17), (-v, y + 0.17)], soft=0.01), colour=pale, depth=0.06)
-    b.part(box(-0.19, -0.82, 0.19, -0.5), colour=LAMP, depth=0)
-    b.part(box(-0.36, -0.58, 0.36, -0.46), colour=SLATE, depth=0)
-    b.part(smooth([(-0.3, -0.76), (-0.16, -0.9), (0, -1.06), (0.16, -0.9), (0.3, -0.76)], 5), colour=SLATE)
-    b.part(smooth([(-0.11, 0.88), (-0.11, 0.7), (0, 0.6), (0.11, 0.7), (0.11, 0.88)], 4), colour=WOOD, depth=0)
+    h = max(0.15, b.least)
+    for y in (-0.2, 0.28):
+        w, v = 0.33 + 0.14 * (y + 0.5), 0.33 + 0.14 * (y + 0.5 + h)
+        b.part(corners([(-w, y), (w, y), (v, y + h), (-v, y + h)], soft=0.01), colour=pale, depth=0.06)
+    b.part(box(-0.21, -0.8, 0.21, -0.5), colour=LAMP, depth=0)
+    b.part(box(-0.4, -0.58, 0.4, -0.45), colour=SLATE, depth=0)
+    b.part(smooth([(-0.32, -0.76), (-0.16, -0.9), (0, -1.06), (0.16, -0.9), (0.32, -0.76)], 5), colour=SLATE)
+    b.part(smooth([(-0.13, 0.93), (-0.13, 0.68), (0, 0.56), (0.13, 0.68), (0.13, 0.93)], 4), colour=WOOD, depth=0)
 
 
 def boat(b: Brush) -> None:
