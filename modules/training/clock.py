@@ -11,7 +11,7 @@ class Clock:
 
     def __init__(self, seconds: float, deadline: float = math.inf, spent: float = 0.0) -> None:
         self.begin = time.time() - spent
-        self.end = max(self.begin + 1e-3, min(self.begin + seconds, deadline))
+        self.end = min(self.begin + seconds, deadline)
 
     @property
     def spent(self) -> float:
@@ -21,7 +21,8 @@ class Clock:
     @property
     def done(self) -> float:
         """0 at the start, 1 when the time is up."""
-        return min(1.0, self.spent / (self.end - self.begin))
+        now = time.time()
+        return 1.0 if now >= self.end else (now - self.begin) / (self.end - self.begin)
 
 
 def falling(done: float, steady: float = 0.3, last: float = 0.02) -> float:

@@ -39,6 +39,8 @@ class Sizes:
     judge_batch: int = 32
     draw_batch: int = 8
     is_compiled: bool = False
+    moments: tuple[float, ...] = (0.55, 0.8)  # of the UNet's time, when a checkpoint and a sheet are made
+    sheet: int = 24  # prompts on a sheet
 
 
 CPU = Sizes()
@@ -50,6 +52,7 @@ GPU = Sizes(
 SMALL = replace(
     CPU, slots=60, lessons=400, gallery=24, held_back=8, latents=40, vae_batch=2, vae_crop=32, text_batch=8,
     text_layers=1, unet_batch=4, encode_batch=16, start_with=16, judge_batch=4, is_thin=False,
+    moments=(0.5,), sheet=2,
 )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def make(plan: Plan, layout: Layout, is_seeing: Callable[[], bool]) -> None:
     recipe = Recipe(
         batch=sizes.unet_batch, rate=sizes.unet_rate, text_rate=sizes.text_rate, layers=sizes.text_layers,
         is_thin=sizes.is_thin, is_compiled=sizes.is_compiled, encode_batch=sizes.encode_batch,
-        start_with=sizes.start_with, state_seconds=plan.state_seconds,
+        start_with=sizes.start_with, state_seconds=plan.state_seconds, moments=sizes.moments,
     )  # fmt: skip
     trainer = Trainer(networks, recipe, plan.device)
     if recipe.is_compiled:
@@ -138,7 +138,7 @@ def make(plan: Plan, layout: Layout, is_seeing: Callable[[], bool]) -> None:
 
     def show(moment: float) -> None:
         export(plan, networks, trainer.step * recipe.batch)
-        draw_sheet(plan, networks)
+        save_sheet(plan.out / "sheet.webp", draw_sheets(plan, networks))
         plan.say(f"kept at {moment:.0%}")
 
     train_unet(trainer, latents, plan.folder, plan.clock("unet"), report=plan.say, on_moment=show)
@@ -158,7 +158,8 @@ def measure(plan: Plan, networks: Networks, is_seeing: Callable[[], bool]) -> No
     """Say the figures and write the last sheet."""
     for module in (networks.unet, networks.vae, networks.text):
         module.to(plan.device).eval()
-    draw_sheet(plan, networks)
+    sheets = draw_sheets(plan, networks)
+    save_sheet(plan.out / "sheet.webp", sheets)
     while is_seeing() and not (plan.out / "judge.pt").exists():
         time.sleep(0.05)
     over = plan.begin + 0.985 * plan.seconds
@@ -167,7 +168,7 @@ def measure(plan: Plan, networks: Networks, is_seeing: Callable[[], bool]) -> No
         limit=plan.prompts, pairs=plan.prompts // 3, others=plan.prompts // 6, batch=plan.sizes.draw_batch,
         is_over=lambda: time.time() > over,
     )  # fmt: skip
-    draw_sheet(plan, networks, [grid(pictures)])
+    save_sheet(plan.out / "sheet.webp", [*sheets, grid(pictures)])
 
 
 def export(plan: Plan, networks: Networks, trained_on: int) -> None:
@@ -183,24 +184,24 @@ def export(plan: Plan, networks: Networks, trained_on: int) -> None:
     plan.say(f"{path.name}: {size_bytes / 2**20:.1f} MiB after {trained_on} pictures")
 
 
-def draw_sheet(plan: Plan, networks: Networks, more: list[Image.Image] | None = None) -> None:
-    """The autoencoder's pictures, the prompts of `sheets.PROMPTS`, three ratios, and `more`."""
+def draw_sheets(plan: Plan, networks: Networks) -> list[Image.Image]:
+    """The autoencoder's pictures, the prompts of `sheets.PROMPTS`, and some of them in a wide ratio."""
     is_training = networks.unet.training
     networks.unet.eval()
-    drawn = draw(networks, list(PROMPTS), guidance_scale=6.0, steps=20, size=plan.size, device=plan.device,
+    drawn = draw(networks, list(PROMPTS[: plan.sizes.sheet]), guidance_scale=6.0, steps=20, size=plan.size, device=plan.device,
                  batch=plan.sizes.draw_batch)  # fmt: skip
     seen = plan.folder / "vae-sheet.png"
     first = [Image.open(seen)] if seen.exists() else []
-    wide = draw_shaped(plan, networks)
-    save_sheet(plan.out / "sheet.webp", [*first, grid(drawn), *wide, *(more or [])])
+    wide = draw_wide(plan, networks)
     networks.unet.train(is_training)
+    return [*first, grid(drawn), wide]
 
 
 @torch.no_grad()
-def draw_shaped(plan: Plan, networks: Networks) -> list[Image.Image]:
-    """Six prompts in a wide ratio."""
+def draw_wide(plan: Plan, networks: Networks) -> Image.Image:
+    """Some prompts in the ratio 5:3."""
     width, height = plan.size * 5 // 4, plan.size * 3 // 4
-    prompts = list(PROMPTS[:4] + PROMPTS[6:8])
+    prompts = list(PROMPTS[: min(6, plan.sizes.sheet)])
     latents = sample(networks.unet, networks.text, prompts, seed=3, size=(width, height), device=plan.device)
     decoded = networks.vae.decode(latents.to(networks.vae.dtype) / LATENT_SCALE).sample
-    return [grid(decoded.float().clamp(-1, 1), 6)]
+    return grid(decoded.float().clamp(-1, 1), 6)
