@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from modules.training.captions import Mood, caption, sample_mood
-from modules.training.reading import QUESTIONS, answers, token_ids
+from modules.training.questions import QUESTIONS, answers, token_ids
 from modules.training.scenes import held_out, paint, sample_scene
-from modules.training.starter import vocabulary
+from modules.training.header import vocabulary
 from modules.training.things import DRAWN
 from modules.training.world import COLOURS, PAINT, PLACES, THINGS, TINTS, Placed, Scene
 
