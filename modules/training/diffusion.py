@@ -304,8 +304,9 @@ def train_unet(
         total += loss.detach()
         if trainer.step % REPORT_EVERY == 0:
             pace_ms, began = 1000 * (time.time() - began) / REPORT_EVERY, time.time()
+            squares, pictures = latents.count[SQUARE], sum(latents.count.values())
             report(f"unet {trainer.step} ({done:.0%}) loss {total.item() / REPORT_EVERY:.4f} {pace_ms:.1f} ms a step, "
-                   f"{latents.count[SQUARE]}+{sum(latents.count.values()) - latents.count[SQUARE]} pictures")  # fmt: skip
+                   f"{squares}+{pictures - squares} pictures")  # fmt: skip
             total.zero_()
         if recipe.state_seconds and time.time() - saved > recipe.state_seconds:
             saved = time.time()

@@ -7,7 +7,6 @@ a decoder leaves them, and its own accuracy on renders it never saw is reported 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

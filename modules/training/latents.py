@@ -1,4 +1,4 @@
-"""Latents of the pool's pictures with their captions, in the memory of the device that trains; fresh ones push out old."""
+"""Latents of the pool's pictures with their captions in the training device's memory; fresh ones push out old."""
 
 # diffusers types its parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false

@@ -1,4 +1,4 @@
-"""How often pictures show what their prompts say: prompts of held-out combinations, judged in pixels where it is honest."""
+"""How often pictures show what their prompts say, for held-out combinations, judged in pixels where it is honest."""
 
 # diffusers types its parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
 # pyright: reportAttributeAccessIssue=false
@@ -66,7 +66,9 @@ def held_out_questions(limit: int) -> list[Question]:
 
 def ask(scene: Scene, language: str, rng: np.random.Generator) -> Question:
     """The scene as a prompt, a sentence or tags."""
-    return Question(caption(scene, rng, Mood(language, ("sentence", "tags")[rng.integers(2)], False, False)), scene, language)
+    return Question(
+        caption(scene, rng, Mood(language, ("sentence", "tags")[rng.integers(2)], False, False)), scene, language
+    )
 
 
 def pair_questions(count: int) -> list[Question]:
@@ -130,7 +132,7 @@ def draw(
 
 
 def score(questions: Iterable[Question], verdicts: Iterable[judging.Verdict]) -> Marks:
-    """What was right: aspect -> group (all, a language, a thing, a colour, a ground, a style) -> one truth a picture."""
+    """What was right: aspect -> group (all, a language, thing, colour, ground, style, light) -> one truth a picture."""
     marks: Marks = defaultdict(lambda: defaultdict(list))
     for question, verdict in zip(questions, verdicts, strict=True):
         scene = question.scene

@@ -10,7 +10,7 @@ PART_BYTES = 15_872 * 1024  # 15.5 MiB
 def split(path: Path, folder: Path, name: str, part_bytes: int = PART_BYTES) -> list[Path]:
     """Write `path` into `folder` as `name`.part-1, .part-2, ... of at most `part_bytes`; older parts are replaced.
 
-    Every part is whole before the first is put in its place, so that a run that is killed leaves one state or the other.
+    Every part is whole before the first is put in its place, so that a killed run leaves one state or the other.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes()

@@ -1,7 +1,7 @@
 """Fresh pictures without end: processes that paint scenes and phrase captions into memory shared with the training.
 
-No torch here, so that a painter starts at once. A slot is written by one painter alone, marked as ready when it is whole
-and free again when the training has taken it; lessons for the text encoder are written once.
+No torch here, so that a painter starts at once. A slot is written by one painter alone, marked as ready when whole and
+free again when the training has taken it; lessons for the text encoder are written once.
 """
 
 from __future__ import annotations

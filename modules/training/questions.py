@@ -1,4 +1,4 @@
-"""What a caption says of its scene, as numbers: the lessons that the text encoder learns to read from, without torch."""
+"""What a caption says of its scene, as numbers: the lessons from which the text encoder learns to read; no torch here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ EMPTY: list[int] = [tokens.START] + [END] * (POSITIONS - 1)
 MOST = 3  # of one kind in a picture
 _OF_THINGS = {"thing": THINGS, "colour": COLOURS, "spot": SPOTS, "size": SIZES}
 _OF_SCENES = {"place": PLACES, "light": LIGHTS, "weather": WEATHERS, "style": STYLES}
-_NUMBERS = {kind: {word.name: k for k, word in enumerate(table, 1)} for kind, table in (_OF_THINGS | _OF_SCENES).items()}
+_NUMBERS = {
+    kind: {word.name: k for k, word in enumerate(table, 1)} for kind, table in (_OF_THINGS | _OF_SCENES).items()
+}
 QUESTIONS: dict[str, int] = {
     **{f"{kind}{k}": len(table) + 1 for k in (1, 2) for kind, table in _OF_THINGS.items()},
     "count": MOST + 1,

@@ -110,9 +110,10 @@ def colour_allowed(
 ) -> bool:
     """Whether a thing of this colour can be seen there: no white on white, no black in the dark."""
     if tint is not None:
-        return (colour != tint or colour not in ("white", "gray")) and not (style == "ink" and colour == "gray")
+        too_near = {"white": ("white", "yellow"), "gray": ("gray",)}.get(colour, ())
+        return tint not in too_near and not (style == "ink" and colour == "gray")
     if colour == "black":
-        return light != "night"
+        return light != "night" or place in ("street", "room")  # there lamps are lit
     if colour == "white":
         return light in ("night", "sunset") or (place != "snow" and light != "fog" and style != "ink")
     return not (colour == "gray" and (light == "fog" or style == "ink"))

@@ -1,4 +1,4 @@
-"""The stages of the training in two processes: one learns to see (autoencoder, judge, preview), one to read and to draw."""
+"""The stages of the training in two processes: one learns to see (autoencoder, judge), one to read and to draw."""
 
 # diffusers and transformers type their parts loosely ("Tensor | Module", no stubs): these checks would only repeat that
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
@@ -106,7 +106,7 @@ def _show_autoencoder(plan: Plan, gallery: Gallery, networks: Networks) -> None:
 
 
 def make(plan: Plan, layout: Layout, is_seeing: Callable[[], bool]) -> None:
-    """The text encoder and the UNet, the checkpoint and its figures; `is_seeing` tells whether the other process lives."""
+    """The text encoder and the UNet, the checkpoint and its figures; `is_seeing`: does the other process live?"""
     _set_up(plan)
     sizes, pool, networks = plan.sizes, Pool(layout), _networks(plan)
     if not plan.start:
@@ -188,8 +188,11 @@ def draw_sheets(plan: Plan, networks: Networks) -> list[Image.Image]:
     """The autoencoder's pictures, the prompts of `sheets.PROMPTS`, and some of them in a wide ratio."""
     is_training = networks.unet.training
     networks.unet.eval()
-    drawn = draw(networks, list(PROMPTS[: plan.sizes.sheet]), guidance_scale=6.0, steps=20, size=plan.size, device=plan.device,
-                 batch=plan.sizes.draw_batch)  # fmt: skip
+    prompts = list(PROMPTS[: plan.sizes.sheet])
+    drawn = draw(
+        networks, prompts, guidance_scale=6.0, steps=20, size=plan.size, device=plan.device,
+        batch=plan.sizes.draw_batch,
+    )  # fmt: skip
     seen = plan.folder / "vae-sheet.png"
     first = [Image.open(seen)] if seen.exists() else []
     wide = draw_wide(plan, networks)

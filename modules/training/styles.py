@@ -205,13 +205,13 @@ class Watercolour(Style):
 
     def tone(self, colour: Rgb, is_plain: bool) -> Rgb:
         """Thinned with water."""
-        return mixed(colour, self.sheet, 0.1 if is_plain else 0.2)
+        return mixed(colour, self.sheet, 0.07 if is_plain else 0.03 + 0.06 * sum(colour))
 
     def sky(self, paper: Paper, high: Rgb, low: Rgb, horizon: float) -> None:
         """A wet wash with blooms of bare paper."""
         paper.pixels[:] = self.sheet
         bloom = paper.texture("cloud", paper.whole())
-        density = np.clip(0.88 + 0.16 * bloom, 0.35, 1)
+        density = np.clip(0.88 + 0.16 * bloom, 0.85 - 0.18 * sum(low), 1)  # dark washes cover well
         edge = 0.035 * np.exp(-((bloom - 0.6) ** 2) / 0.03)
         paper.fill(paper.whole(), gradient(paper, high, low, horizon) - edge[..., None], density)
 
