@@ -204,6 +204,15 @@ def train_autoencoder(
     fast = torch.compile(plain, dynamic=False) if is_compiled else plain  # whole pictures come too late to pay for it
     noise = torch.Generator(device).manual_seed(seed + start)
     gallery.wait(gallery.held_back + 2 * batch)
+    if is_compiled:
+        try:
+            wanted, _ = gallery.crops(crop, batch, noise)
+            with torch.autocast(device.split(":")[0], torch.bfloat16):
+                fast(wanted.contiguous(memory_format=torch.channels_last))[0].float().mean().backward()
+            report("vae: compiled")
+        except Exception as error:  # whatever a compiler may raise: the run goes on without it
+            report(f"vae: not compiled: {type(error).__name__}: {str(error)[:300]}")
+            fast = plain
     time_left = clock(spent)
     began, saved, step = time.time(), time.time(), start
     total = torch.zeros(2, device=device)

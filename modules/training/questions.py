@@ -1,4 +1,4 @@
-"""What a caption says of its scene, as numbers: the lessons from which the text encoder learns to read; no torch here."""
+"""What a caption says of its scene, as numbers: lessons from which the text encoder learns to read, without torch."""
 
 from __future__ import annotations
 
