@@ -26,8 +26,14 @@ def load_compiled(folder: Path | None, name: str, report: Callable[[str], None])
 
 def save_compiled(folder: Path | None, name: str, work: Path, report: Callable[[str], None]) -> None:
     """Keep what this process has compiled, in small parts."""
-    made = torch.compiler.save_cache_artifacts() if folder else None
-    if folder is None or made is None:
+    if folder is None:
+        return
+    try:
+        made = torch.compiler.save_cache_artifacts()
+    except Exception as error:  # the run needs it no more
+        report(f"compiled code not kept: {type(error).__name__}: {str(error)[:200]}")
+        return
+    if made is None:
         return
     path = work / f"{name}.z"
     path.write_bytes(zlib.compress(made[0], 6))
