@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from modules.training import judge as judging
-from modules.training.captions import Mood, caption
+from modules.training.captions import Mood, tell
 from modules.training.diffusion import sample
 from modules.training.gallery import Gallery
 from modules.training.networks import LATENT_SCALE, Networks
@@ -65,10 +65,12 @@ def held_out_questions(limit: int) -> list[Question]:
 
 
 def ask(scene: Scene, language: str, rng: np.random.Generator) -> Question:
-    """The scene as a prompt, a sentence or tags."""
-    return Question(
-        caption(scene, rng, Mood(language, ("sentence", "tags")[rng.integers(2)], False, False)), scene, language
-    )
+    """The scene as a prompt, a sentence or tags, that says everything which is judged."""
+    placed = {f"spot{k}" for k, thing in enumerate(scene.kinds) if thing.spot}
+    while True:
+        told = tell(scene, rng, Mood(language, ("sentence", "tags")[rng.integers(2)], False, False))
+        if "ground" in told.said and (not placed or placed & told.said):
+            return Question(told.text, scene, language)
 
 
 def pair_questions(count: int) -> list[Question]:
