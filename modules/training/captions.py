@@ -69,7 +69,7 @@ class Told:
 
 
 def sample_mood(rng: np.random.Generator) -> Mood:
-    """Languages 62 % English, 35 % Chinese, 3 % mixed; half sentences; one in seven with junk words, one in seven long."""
+    """Languages 62 % English, 35 % Chinese, 3 % mixed; half sentences; one in seven each with junk words or long."""
     language = ("en", "zh", "mixed")[rng.choice(3, p=(0.62, 0.35, 0.03))]
     form = ("sentence", "tags", "bare")[rng.choice(3, p=(0.54, 0.3, 0.16))]
     return Mood(language, form, bool(rng.random() < 0.15), bool(rng.random() < 0.15))
@@ -276,7 +276,9 @@ class _Teller:
         draw = self.rng.random()
         if self.scene.place and "ground" in self.said and draw < 0.4:
             parts = [f"{first}的{phrases[0]}", *self.loose([*more, *phrases[1:]])]
-        elif self.scene.place and "ground" in self.said and len(phrases) == 1 and draw < 0.55 and "在" not in phrases[0]:
+        elif (
+            self.scene.place and "ground" in self.said and len(phrases) == 1 and draw < 0.55 and "在" not in phrases[0]
+        ):
             parts = [f"{phrases[0]}在{first}", *more]
         elif draw < 0.8:
             parts = [*phrases, *where]
@@ -333,7 +335,9 @@ class _Teller:
                 noun, colour = self.say("thing", placed.thing, "en"), self.say("colour", placed.colour, "en")
                 facts.append(f"the {plural(noun)} are {colour}" if many else f"the {noun} is {colour}")
         if "ground" in self.said:
-            facts.append(f"背景是{self.ground('zh').removeprefix('在')}" if is_zh else f"the scene is {self.ground('en')}")
+            facts.append(
+                f"背景是{self.ground('zh').removeprefix('在')}" if is_zh else f"the scene is {self.ground('en')}"
+            )
         if "light" in self.said:
             facts.append(self.say("light", scene.light, "zh" if is_zh else "en"))
         return ("。" if is_zh else ". ").join([text, *facts])

@@ -1,4 +1,4 @@
-"""A small paint box: soft irregular shapes on paper, each drawn a few times too large inside its own box and reduced."""
+"""A small paint box: soft irregular shapes on paper, drawn a few times too large in boxes of their own and reduced."""
 
 from __future__ import annotations
 

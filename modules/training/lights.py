@@ -63,7 +63,13 @@ def light_up(paper: Paper, style: Style, scene: Scene) -> None:
             warm = placed.thing in LAMPS or scene.place in ("room", "street")
             lamp = style.tone(rgb("#F0C98A" if warm else "#93A9D8"), is_plain=False)
             shines = placed.thing in LAMPS or placed.thing in ("moon", "star")
-            paper.glow(placed.x * wide, placed.y * tall, 2.0 * placed.r, lamp, 0.6 if placed.colour == "black" else 0.45 if shines else 0.3)
+            paper.glow(
+                placed.x * wide,
+                placed.y * tall,
+                2.0 * placed.r,
+                lamp,
+                0.6 if placed.colour == "black" else 0.45 if shines else 0.3,
+            )
     elif scene.light == "sunset" and scene.place != "room":
         paper.glow(float(paper.rng.uniform(0.2, 0.8)) * wide, 0.55 * tall, 0.6, rgb("#FBD9A0"), 0.5)
     elif scene.light == "fog":

@@ -1,4 +1,4 @@
-"""A scene is painted: ground or place first, the light over it, then the things with their shadows, then the weather."""
+"""A scene is painted: the ground first, the light over it, then the things with their shadows, then the weather."""
 
 from __future__ import annotations
 
@@ -83,8 +83,15 @@ def _under(g: Ground, placed: Placed, x: float, y: float) -> None:
     if home == "air" or (home == "water" and g.scene.place == "sea"):
         return
     if g.scene.place == "sea":
-        g.layer(smooth([(x - 1.35 * r, foot + 0.07), (x - 0.9 * r, foot - 0.03), (x, foot - 0.05), (x + 0.9 * r, foot - 0.03),
-                        (x + 1.35 * r, foot + 0.07)]), "#D9C9A0")  # fmt: skip
+        shore, crown, top = 1.35 * r, 0.9 * r, foot - 0.03
+        islet = [
+            (x - shore, foot + 0.07),
+            (x - crown, top),
+            (x, top - 0.02),
+            (x + crown, top),
+            (x + shore, foot + 0.07),
+        ]
+        g.layer(smooth(islet), "#D9C9A0")
     elif home == "water" and g.scene.place:
         g.layer(ellipse(x, foot - 0.01, 1.25 * r, 0.05 + 0.1 * r), "#8FBBD0" if g.scene.place != "snow" else "#A9C7DC")
     if g.style.block(256) == 1:

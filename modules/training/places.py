@@ -26,9 +26,7 @@ class Ground:
     def sky(self, high: str, low: str, horizon: float = 0.6) -> None:
         """The sky down to the horizon; the colours are those of a fine day."""
         top, bottom = sky_colours(self.scene, rgb(high), rgb(low))
-        self.style.sky(
-            self.paper, self.style.tone(top, False), self.style.tone(bottom, False), horizon * self.tall
-        )
+        self.style.sky(self.paper, self.style.tone(top, False), self.style.tone(bottom, False), horizon * self.tall)
 
     def layer(self, outline: Floats | list[Floats], colour: str | Rgb, far: float = 0.0, depth: float = 0.1) -> None:
         """One shape of the ground."""
@@ -160,7 +158,13 @@ def mountains(g: Ground) -> None:
         x = share * g.wide + g.rng.normal(0, 0.04)
         y, foot, w = height * g.tall + g.rng.normal(0, 0.02), 0.8 * g.tall, w * max(g.wide, 0.8)
         slope = (foot - y) / w
-        edge = [(x, y), (x + 0.4 * w, y + 0.37 * (foot - y)), (x + w, foot), (x - w, foot), (x - 0.45 * w, y + 0.5 * (foot - y))]
+        edge = [
+            (x, y),
+            (x + 0.4 * w, y + 0.37 * (foot - y)),
+            (x + w, foot),
+            (x - w, foot),
+            (x - 0.45 * w, y + 0.5 * (foot - y)),
+        ]
         g.layer(np.asarray(edge, np.float32), colour, far, depth=0.12)
         d = 0.12 / slope
         cap = [(x, y), (x + d, y + 0.12), (x + 0.45 * d, y + 0.085), (x + 0.1 * d, y + 0.14), (x - 0.4 * d, y + 0.09),

@@ -38,8 +38,8 @@ SPOT_CENTRES = {
     "bottom": (0.5, 0.7),
 }
 HALF_HEIGHTS = {"small": (0.15, 0.175), None: (0.235, 0.275), "big": (0.33, 0.36)}
-PAIR_HEIGHTS = {"small": (0.125, 0.14), None: (0.18, 0.205), "big": (0.235, 0.25)}
-SEVERAL_HEIGHTS = {"small": (0.105, 0.115), None: (0.13, 0.142), "big": (0.155, 0.165)}
+PAIR_HEIGHTS = {"small": (0.125, 0.14), None: (0.17, 0.185), "big": (0.215, 0.225)}
+SEVERAL_HEIGHTS = {"small": (0.105, 0.11), None: (0.125, 0.132), "big": (0.148, 0.155)}
 FOOT = 0.85  # where things stand, as a share of the height
 HOMES = {thing.name: thing.home for thing in THINGS}
 
@@ -105,9 +105,7 @@ def _one_of(rng: np.random.Generator, choices: list[str] | tuple[str, ...]) -> s
     return choices[int(rng.integers(len(choices)))]
 
 
-def colour_allowed(
-    colour: str, tint: str | None, place: str | None, light: str, style: str = "picture book"
-) -> bool:
+def colour_allowed(colour: str, tint: str | None, place: str | None, light: str, style: str = "picture book") -> bool:
     """Whether a thing of this colour can be seen there: no white on white, no black in the dark."""
     if tint is not None:
         too_near = {"white": ("white", "yellow"), "gray": ("gray",)}.get(colour, ())
@@ -145,7 +143,9 @@ def _one(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
     else:
         y += rng.normal(0, 0.012)
         y = _inside(y, r, min(scene.ratio, 1.0))
-    return (Placed(thing, colour, _inside(x + rng.normal(0, 0.012), 1.2 * r, min(1 / scene.ratio, 1.0)), y, r, spot, size),)
+    return (
+        Placed(thing, colour, _inside(x + rng.normal(0, 0.012), 1.2 * r, min(1 / scene.ratio, 1.0)), y, r, spot, size),
+    )
 
 
 def _inside(centre: float, half: float, share: float) -> float:
@@ -174,7 +174,7 @@ def _two(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
             r = min(r, 0.21)
             x, y, spot = 0.5 + rng.normal(0, 0.04), 0.27 + 0.46 * k, ("top", "bottom")[k]
         else:
-            x, y, spot = 0.27 + 0.46 * k + rng.normal(0, 0.01), 0.52 + rng.normal(0, 0.02), ("left", "right")[k]
+            x, y, spot = 0.26 + 0.48 * k + rng.normal(0, 0.01), 0.52 + rng.normal(0, 0.02), ("left", "right")[k]
         if scene.place:
             y = r * min(scene.ratio, 1.0) + 0.06 if stacked and k == 0 else _height(name, scene, r, rng)
         x = _inside(x, 1.15 * r, min(1 / scene.ratio, 1.0))
@@ -188,7 +188,7 @@ def _several(rng: np.random.Generator, scene: Scene) -> tuple[Placed, ...]:
     colour, size = _colour(rng, scene), _size(rng)
     low, high = (PAIR_HEIGHTS if count == 2 else SEVERAL_HEIGHTS)[size]
     r = min(rng.uniform(low, high), 0.22)
-    xs, ys = np.array([0.28, 0.72] if count == 2 else [0.19, 0.5, 0.81]), np.full(count, 0.52)
+    xs, ys = np.array([0.28, 0.72] if count == 2 else [0.175, 0.5, 0.825]), np.full(count, 0.52)
     if count == 3 and scene.tint and rng.random() < 0.4:
         xs, ys = np.array([0.5, 0.27, 0.73]), np.array([0.28, 0.7, 0.7])
     elif scene.place:

@@ -122,8 +122,8 @@ class PaperCut(Style):
         for k in range(1, bands):
             y = horizon * (k - 0.35) / bands + paper.rng.normal(0, 0.015)
             x = np.linspace(-0.45, paper.wide + 0.45, 9)
-            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 9), strict=True), (paper.wide + 0.6, paper.tall + 0.6),
-                           (-0.6, paper.tall + 0.6)])  # fmt: skip
+            foot = [(paper.wide + 0.6, paper.tall + 0.6), (-0.6, paper.tall + 0.6)]
+            line = smooth([*zip(x, y + paper.rng.normal(0, 0.022, 9), strict=True), *foot])
             self.lay(paper, self.shape(paper, [line]), mixed(high, low, k / (bands - 1)), 0.05, "ground", None)
 
     def lay(self, paper: Paper, patch: Patch, colour: Rgb, depth: float, role: Role, rim: Rgb | None) -> Patch:
@@ -161,7 +161,7 @@ class Crayon(Style):
         paper.fill(paper.whole(), gradient(paper, high, low, horizon), self._wax(paper, paper.whole(), 0.84, 0.13))
 
     def _under(self, colour: Rgb) -> Rgb:
-        """The paper as it shows between strokes: under dark ones a first layer of wax, or they would look like rain."""
+        """The paper as it shows between strokes: under dark ones a first layer of wax, lest they look like rain."""
         return mixed(self.sheet, colour, 0.15 + 0.55 * (1 - sum(colour) / 3))
 
     def _wax(self, paper: Paper, patch: Patch, mean: float, swing: float) -> Floats:

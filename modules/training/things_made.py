@@ -16,7 +16,10 @@ def house(b: Brush) -> None:
     """A wall with door and windows under a dark roof with a chimney."""
     b.part(box(0.36, -1.0, 0.62, -0.35), colour=BRICK)
     b.body(corners([(-0.8, -0.2), (0.0, -0.66), (0.8, -0.2), (0.8, 0.97), (-0.8, 0.97)], soft=0.02))
-    b.part(corners([(-1.04, -0.14), (0.0, -0.92), (1.04, -0.14), (0.9, 0.04), (0.0, -0.62), (-0.9, 0.04)], soft=0.03), colour=SLATE)
+    b.part(
+        corners([(-1.04, -0.14), (0.0, -0.92), (1.04, -0.14), (0.9, 0.04), (0.0, -0.62), (-0.9, 0.04)], soft=0.03),
+        colour=SLATE,
+    )
     b.part(smooth([(-0.18, 0.97), (-0.18, 0.5), (0, 0.34), (0.18, 0.5), (0.18, 0.97)], 4), colour=WOOD)
     for x in (-0.5, 0.5):
         b.part(box(x - 0.15, 0.2, x + 0.15, 0.52), colour=LAMP, depth=0)
@@ -41,10 +44,24 @@ def lighthouse(b: Brush) -> None:
 def boat(b: Brush) -> None:
     """A sailing boat: hull and mainsail in the asked colour, the foresail cream."""
     b.part(box(-0.1, -1.02, 0.03, 0.44), colour=WOOD)
-    b.part(smooth([(-0.16, -0.66), (-0.15, 0.22), (-0.66, 0.24), (-0.42, -0.16)]), colour=rgb("#D9C5A0") if b.name == "white" else CREAM)
+    b.part(
+        smooth([(-0.16, -0.66), (-0.15, 0.22), (-0.66, 0.24), (-0.42, -0.16)]),
+        colour=rgb("#D9C5A0") if b.name == "white" else CREAM,
+    )
     b.body(
         smooth([(0.08, -1.0), (0.46, -0.5), (0.84, 0.22), (0.4, 0.27), (0.08, 0.25)]),
-        smooth([(-1.02, 0.36), (-0.4, 0.41), (0.4, 0.41), (1.04, 0.34), (0.78, 0.82), (0.42, 0.95), (-0.42, 0.95), (-0.76, 0.82)]),
+        smooth(
+            [
+                (-1.02, 0.36),
+                (-0.4, 0.41),
+                (0.4, 0.41),
+                (1.04, 0.34),
+                (0.78, 0.82),
+                (0.42, 0.95),
+                (-0.42, 0.95),
+                (-0.76, 0.82),
+            ]
+        ),
     )
     b.part(b.stroke([(-0.82, 0.56), (-0.3, 0.6), (0.3, 0.6), (0.84, 0.54)], 0.1), colour=b.pale(0.5), depth=0)
 
@@ -52,11 +69,15 @@ def boat(b: Brush) -> None:
 def car(b: Brush) -> None:
     """A small round car in profile, on big wheels."""
     roof = smooth([(-0.62, 0.0), (-0.52, -0.52), (-0.28, -0.74), (0.22, -0.74), (0.5, -0.46), (0.7, -0.02)], 6)
-    hull = smooth([(-1.08, 0.38), (-1.06, 0.0), (-0.8, -0.14), (0.0, -0.18), (0.7, -0.1), (1.04, 0.08), (1.12, 0.42), (0.98, 0.58),
-                   (0, 0.62), (-0.96, 0.58)])  # fmt: skip
+    hull = smooth([(-1.08, 0.38), (-1.06, 0.0), (-0.8, -0.14), (0.0, -0.18), (0.7, -0.1), (1.04, 0.08), (1.12, 0.42),
+                   (0.98, 0.58), (0, 0.62), (-0.96, 0.58)])  # fmt: skip
     b.body(roof, hull)
     glass = b.tone(0.75, rgb("#B9DCEB"))
-    b.part(smooth([(-0.48, -0.14), (-0.4, -0.46), (-0.24, -0.58), (-0.08, -0.58), (-0.08, -0.14)], 5), colour=GLASS, depth=0)
+    b.part(
+        smooth([(-0.48, -0.14), (-0.4, -0.46), (-0.24, -0.58), (-0.08, -0.58), (-0.08, -0.14)], 5),
+        colour=GLASS,
+        depth=0,
+    )
     b.part(smooth([(0.06, -0.14), (0.06, -0.58), (0.18, -0.58), (0.38, -0.4), (0.5, -0.14)], 5), colour=GLASS, depth=0)
     for x in (-0.56, 0.56):
         b.part(ellipse(x, 0.58, 0.31, 0.31), colour=INK, depth=0.05)
@@ -69,9 +90,18 @@ def balloon(b: Brush) -> None:
     """A hot air balloon with two pale stripes and a basket."""
     for x in (-0.18, 0.18):
         b.part(b.stroke([(1.5 * x, 0.3), (1.2 * x, 0.5), (x, 0.74)], 0.07), colour=WOOD, depth=0)
-    b.body(smooth([(0, -1.02), (0.5, -0.9), (0.8, -0.46), (0.7, 0.02), (0.34, 0.42), (0, 0.5), (-0.34, 0.42), (-0.7, 0.02),
-                   (-0.8, -0.46), (-0.5, -0.9)]))  # fmt: skip
-    stripe = [(0.14, -0.98), (0.32, -0.92), (0.44, -0.46), (0.38, 0.0), (0.2, 0.45), (0.1, 0.47), (0.2, 0.0), (0.24, -0.46)]
+    b.body(smooth([(0, -1.02), (0.5, -0.9), (0.8, -0.46), (0.7, 0.02), (0.34, 0.42), (0, 0.5), (-0.34, 0.42),
+                   (-0.7, 0.02), (-0.8, -0.46), (-0.5, -0.9)]))  # fmt: skip
+    stripe = [
+        (0.14, -0.98),
+        (0.32, -0.92),
+        (0.44, -0.46),
+        (0.38, 0.0),
+        (0.2, 0.45),
+        (0.1, 0.47),
+        (0.2, 0.0),
+        (0.24, -0.46),
+    ]
     for side in (-1, 1):
         b.part(smooth([(side * x, y) for x, y in stripe]), colour=b.pale(0.55), depth=0)
     b.part(box(-0.24, 0.7, 0.24, 1.02), colour=WOOD)
@@ -93,11 +123,15 @@ def umbrella(b: Brush) -> None:
 def lantern(b: Brush) -> None:
     """A round paper lantern with gold caps and a tassel."""
     b.part(b.stroke([(0, -0.66), (0.02, -0.84), (0, -1.04)], 0.1), colour=INK, depth=0)
-    b.part(b.stroke([(0, 0.6), (0.02, 0.8), (0, 1.02)], 0.2), colour=rgb("#C7503B") if b.name != "red" else GOLD, depth=0)
-    b.body(smooth([(-0.4, -0.58), (0.0, -0.64), (0.4, -0.58), (0.82, -0.3), (0.92, 0.0), (0.82, 0.3), (0.4, 0.56), (0.0, 0.6),
-                   (-0.4, 0.56), (-0.82, 0.3), (-0.92, 0.0), (-0.82, -0.3)]))  # fmt: skip
+    b.part(
+        b.stroke([(0, 0.6), (0.02, 0.8), (0, 1.02)], 0.2), colour=rgb("#C7503B") if b.name != "red" else GOLD, depth=0
+    )
+    b.body(smooth([(-0.4, -0.58), (0.0, -0.64), (0.4, -0.58), (0.82, -0.3), (0.92, 0.0), (0.82, 0.3), (0.4, 0.56),
+                   (0.0, 0.6), (-0.4, 0.56), (-0.82, 0.3), (-0.92, 0.0), (-0.82, -0.3)]))  # fmt: skip
     for s in (-1, 1):
-        b.part(b.stroke([(s * 0.24, -0.54), (s * 0.48, -0.02), (s * 0.24, 0.5)], 0.08), colour=b.tone(0.2, INK), depth=0)
+        b.part(
+            b.stroke([(s * 0.24, -0.54), (s * 0.48, -0.02), (s * 0.24, 0.5)], 0.08), colour=b.tone(0.2, INK), depth=0
+        )
     b.part(ellipse(0, 0.0, 0.2, 0.34), colour=b.tone(0.55, rgb("#FFF0B8")) if b.name != "white" else LAMP, depth=0)
     b.part(box(-0.42, -0.72, 0.42, -0.52), colour=GOLD, depth=0.05)
     b.part(box(-0.42, 0.48, 0.42, 0.66), colour=GOLD, depth=0.05)
@@ -106,13 +140,17 @@ def lantern(b: Brush) -> None:
 def teapot(b: Brush) -> None:
     """Round-bellied, spout to the left, a ring of a handle."""
     handle = b.stroke([(0.5, -0.36), (0.94, -0.48), (1.1, -0.06), (0.92, 0.36), (0.52, 0.5)], 0.2)
-    spout = smooth([(-0.5, 0.5), (-0.82, 0.2), (-1.0, -0.24), (-1.2, -0.38), (-1.02, -0.5), (-0.82, -0.36), (-0.62, -0.06),
-                    (-0.44, 0.02)])  # fmt: skip
-    belly = smooth([(0, -0.58), (0.44, -0.46), (0.74, -0.04), (0.7, 0.52), (0.36, 0.9), (-0.36, 0.9), (-0.7, 0.52), (-0.74, -0.04),
-                    (-0.44, -0.46)])  # fmt: skip
+    spout = smooth([(-0.5, 0.5), (-0.82, 0.2), (-1.0, -0.24), (-1.2, -0.38), (-1.02, -0.5), (-0.82, -0.36),
+                    (-0.62, -0.06), (-0.44, 0.02)])  # fmt: skip
+    belly = smooth([(0, -0.58), (0.44, -0.46), (0.74, -0.04), (0.7, 0.52), (0.36, 0.9), (-0.36, 0.9), (-0.7, 0.52),
+                    (-0.74, -0.04), (-0.44, -0.46)])  # fmt: skip
     b.body(handle, spout, belly)
     b.part(box(-0.36, 0.84, 0.36, 0.98), colour=b.tone(0.3, INK), depth=0)
-    b.part(smooth([(-0.42, -0.5), (-0.24, -0.72), (0, -0.76), (0.24, -0.72), (0.42, -0.5), (0, -0.44)]), colour=b.pale(0.3), depth=0.05)
+    b.part(
+        smooth([(-0.42, -0.5), (-0.24, -0.72), (0, -0.76), (0.24, -0.72), (0.42, -0.5), (0, -0.44)]),
+        colour=b.pale(0.3),
+        depth=0.05,
+    )
     b.dot(0, -0.86, 0.13, GOLD)
     petals = [ellipse(0.17 * np.cos(a), 0.24 + 0.17 * np.sin(a), 0.12, 0.12, 16) for a in np.arange(5) * 2 * np.pi / 5]
     b.part(*petals, colour=rgb("#C9B79F") if b.name == "white" else CREAM, depth=0)

@@ -11,7 +11,9 @@ from modules.training.captions import Mood, caption, plural, sample_mood, tell
 from modules.training.scenes import sample_scene
 from modules.training.world import COLOURS, LIGHTS, PLACES, STYLES, THINGS, WEATHERS, Placed, Scene, Word
 
-PLAIN = {form: {language: Mood(language, form, False, False) for language in ("en", "zh")} for form in ("tags", "sentence")}
+PLAIN = {
+    form: {language: Mood(language, form, False, False) for language in ("en", "zh")} for form in ("tags", "sentence")
+}
 
 
 def chunks(text: str) -> list[int]:
@@ -60,7 +62,9 @@ def test_captions_never_name_a_thing_style_or_weather_that_is_not_there() -> Non
     rng = np.random.default_rng(3)
     for seed in range(600):
         scene = sample_scene(seed)
-        text = re.sub(r"hot air balloon|grey|gray", "", caption(scene, rng, Mood("en", "sentence", False, False)).lower())
+        text = re.sub(
+            r"hot air balloon|grey|gray", "", caption(scene, rng, Mood("en", "sentence", False, False)).lower()
+        )
         words = set(re.findall(r"[a-z]+", text))
         present = {placed.thing for placed in scene.things}
         for thing in THINGS:
@@ -116,7 +120,8 @@ def test_moods_and_lengths_are_spread_as_planned() -> None:
 
 FIRST = {
     "a small red house in the snow at night, a big yellow moon above, paper cut": Scene(
-        (Placed("moon", "yellow", 0.5, 0.25, 0.2, "top", "big"), Placed("house", "red", 0.5, 0.7, 0.13, "bottom", "small")),
+        (Placed("moon", "yellow", 0.5, 0.25, 0.2, "top", "big"),
+         Placed("house", "red", 0.5, 0.7, 0.13, "bottom", "small")),
         None, "snow", "night", 1, None, "paper cut",
     ),
     "an orange fox on the left, a blue umbrella on the right, rain, watercolor": Scene(

@@ -83,7 +83,10 @@ def test_night_is_dark_and_day_is_not() -> None:
         for light in ("day", "sunset", "night", "fog"):
             pixels = paint(scene_of("star", "red", style, None, place, light, 0.1), 64).pixels / 255
             lightness[light] = float(np.median(lab(pixels)[..., 0]))
-        assert lightness["night"] < 45 < 60 < min(lightness["day"], lightness["sunset"], lightness["fog"]), (place, style)
+        assert lightness["night"] < 45 < 60 < min(lightness["day"], lightness["sunset"], lightness["fog"]), (
+            place,
+            style,
+        )
 
 
 @pytest.mark.parametrize("tint", list(TINTS))
