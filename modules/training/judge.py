@@ -201,7 +201,7 @@ def _things(winner: NDArray[np.uint8], colour: NDArray[np.floating[Any]]) -> tup
         rows, columns = np.nonzero(region)
         hue = nearest(np.median(half[region], 0), PAINT)
         # parts of one thing that an accent or a blade of grass cuts apart count as one
-        labels, _ = ndimage.label(ndimage.binary_dilation(region, iterations=max(1, height // 64)))
+        labels: NDArray[np.intp] = ndimage.label(ndimage.binary_dilation(region, iterations=max(1, height // 64)))[0]  # type: ignore[index]
         pieces = np.bincount(labels[region])[1:]
         count = int((pieces >= max(0.25 * pieces.max(), SMALLEST * winner.size / 2)).sum())
         found.append(Seen(name, hue, (columns.mean() + 0.5) / width, (rows.mean() + 0.5) / height, area, max(1, count)))
