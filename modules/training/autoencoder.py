@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from modules.training.cache import Renders
+from modules.training.clock import Clock, falling
 from modules.training.ema import Ema
+from modules.training.gallery import Gallery
 
 ANCHOR = 4.0
 SMOOTH = torch.tensor([0.25, 0.5, 0.25])
+WHOLE_FROM = 0.8
+REPORT_EVERY = 50
 
 
 @torch.no_grad()
@@ -143,35 +146,6 @@ class Trimmed:
             block.resnets = resnets
 
 
-def crops(renders: Renders, size: int, batch: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless pairs: pictures [b 3 size size] in -1..1, weights [b 1 size size]; two of three crops hold a thing."""
-    side = renders.pixels.shape[1]
-    while True:
-        pictures = np.empty((batch, size, size, 3), np.float32)
-        weights = np.empty((batch, size, size), np.float32)
-        for k in range(batch):
-            index = rng.integers(len(renders.pixels))
-            mask = renders.masks[index]
-            y, x = rng.integers(0, side - size + 1, 2)
-            if rng.random() < 0.67:
-                rows, columns = np.nonzero(mask[::8, ::8] > 128)
-                if len(rows):
-                    pick = rng.integers(len(rows))
-                    y = int(np.clip(rows[pick] * 8 - rng.integers(0, size), 0, side - size))
-                    x = int(np.clip(columns[pick] * 8 - rng.integers(0, size), 0, side - size))
-            # whole blocks, so that the grid of the latents falls as it does in whole pictures
-            y, x = y - y % 8, x - x % 8
-            cut = (slice(y, y + size), slice(x, x + size))
-            picture, weight = renders.pixels[index][cut], mask[cut]
-            if rng.random() < 0.5:
-                picture, weight = picture[:, ::-1], weight[:, ::-1]
-            pictures[k], weights[k] = picture, weight
-        yield (
-            torch.from_numpy(pictures / 127.5 - 1).permute(0, 3, 1, 2),
-            torch.from_numpy(0.6 + weights / 255 * 2.0)[:, None],
-        )
-
-
 def reconstruction_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Weighted L1, squares so that eyes and dots are not given up for lost, and L1 of differences for crisp edges."""
     error = made - wanted
@@ -181,71 +155,107 @@ def reconstruction_loss(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     return loss
 
 
+class Roundtrip(nn.Module):
+    """Picture to latents and back, with a little noise between, so that the decoder forgives the UNet its errors."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """[b 3 h w] to the picture again and the latents' means."""
+        mean = self.vae.encode(pictures).latent_dist.mean
+        return self.vae.decode(mean + 0.03 * torch.randn_like(mean)).sample, mean
+
+
 def train_autoencoder(
     vae: AutoencoderKL,
-    renders: Renders,
+    gallery: Gallery,
     folder: Path,
+    clock: Callable[[float], Clock],
     *,
-    steps: int,
-    batch: int = 16,
-    crop: int = 64,
-    rate: float = 1e-3,
-    device: str = "cpu",
+    batch: int,
+    crop: int,
+    rate: float,
+    device: str,
+    is_trimmed: bool,
+    is_compiled: bool = False,
+    state_seconds: float = 300.0,
     seed: int = 1,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Train, and keep a resumable state in `folder`/vae.pt; the averaged weights are in `vae` at the end.
+    """Train on crops, and for the last fifth on whole pictures, until the clock (made from the seconds spent) is over.
 
-    `steps` counts from the very first start: a resumed run goes on to the same end.
+    A resumable state is kept in `folder`/vae.pt every `state_seconds`; the averaged weights are in `vae` at the end.
     """
-    trimmed = Trimmed(vae)
-    vae.to(device).train()
+    trimmed = Trimmed(vae) if is_trimmed else None
+    vae.to(device, memory_format=torch.channels_last).train()
     parameters = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=0.0)
-    ema, start = Ema(vae, 0.995), 0
-    state_path = folder / "vae.pt"
-    if state_path.exists():
-        state = torch.load(state_path, map_location=device, weights_only=True)
+    optimizer = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=0.0, fused=device != "cpu")
+    ema, start, spent = Ema(vae, 0.998), 0, 0.0
+    path = folder / "vae.pt"
+    if path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         ema.load(state["ema"])
-        start = state["step"]
-    batches = crops(renders, crop, batch, np.random.default_rng((seed, start)))
+        start, spent = state["step"], state["spent"]
+    plain = Roundtrip(vae)
+    fast = torch.compile(plain, dynamic=False) if is_compiled else plain  # whole pictures come too late to pay for it
     noise = torch.Generator(device).manual_seed(seed + start)
-    began, shown, quiet = time.monotonic(), 0.0, 0
-    for step in range(start, steps):
-        warm = min(1.0, (step + 1) / 100)
+    gallery.wait(gallery.held_back + 2 * batch)
+    if is_compiled:
+        try:
+            wanted, _ = gallery.crops(crop, batch, noise)
+            with torch.autocast(device.split(":")[0], torch.bfloat16):
+                fast(wanted.contiguous(memory_format=torch.channels_last))[0].float().mean().backward()
+            report("vae: compiled")
+        except Exception as error:  # whatever a compiler may raise: the run goes on without it
+            report(f"vae: not compiled: {type(error).__name__}: {str(error)[:300]}")
+            fast = plain
+    time_left = clock(spent)
+    began, saved, step = time.time(), time.time(), start
+    total = torch.zeros(2, device=device)
+    while step == start or time_left.done < 1:
+        done = time_left.done
         for group in optimizer.param_groups:
-            group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        wanted, weight = (t.to(device) for t in next(batches))
+            group["lr"] = rate * min(1.0, (step + 1) / 100) * falling(done, 0.2)
+        side = crop if done < WHOLE_FROM else gallery.size
+        wanted, weight = gallery.crops(side, max(1, batch * crop**2 // side**2), noise)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
-            mean = vae.encode(wanted).latent_dist.mean
-            latents = mean + 0.03 * torch.randn(mean.shape, generator=noise, device=device)
-            made = vae.decode(latents).sample
+            made, mean = (fast if side == crop else plain)(wanted.contiguous(memory_format=torch.channels_last))
         loss = reconstruction_loss(made.float(), wanted, weight) + 1e-4 * mean.float().pow(2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        ema.update(vae, step - start)
-        shown, quiet = shown + F.l1_loss(made.float(), wanted).item(), quiet + 1
-        if quiet == 25:
-            pace = (time.monotonic() - began) / (step + 1 - start)
-            report(f"vae {step + 1}/{steps} error {shown / quiet:.4f} loss {loss.item():.4f} {pace:.2f} s/step")
-            shown, quiet = 0.0, 0
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            folder.mkdir(parents=True, exist_ok=True)
-            state = {
-                "model": vae.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "ema": ema.weights,
-                "step": step + 1,
-            }
-            torch.save(state, state_path.with_suffix(".part"))
-            state_path.with_suffix(".part").replace(state_path)
+        ema.update(step - start)
+        total += torch.stack([F.l1_loss(made.detach().float(), wanted), loss.detach()])
+        step += 1
+        if step % 10 == 0:
+            gallery.grow()
+        if step % REPORT_EVERY == 0:
+            error, mean_loss = (total / REPORT_EVERY).tolist()
+            pace_ms, began = 1000 * (time.time() - began) / REPORT_EVERY, time.time()
+            report(f"vae {step} ({done:.0%}, {gallery.count} pictures) error {error:.4f} loss {mean_loss:.4f} "
+                   f"{side} px, {pace_ms:.0f} ms a step")  # fmt: skip
+            total.zero_()
+        if state_seconds and time.time() - saved > state_seconds:
+            saved = time.time()
+            keep(path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema.weights,
+                        "step": step, "spent": time_left.spent})  # fmt: skip
     ema.copy_to(vae)
-    trimmed.restore()
+    if trimmed:
+        trimmed.restore()
     vae.eval()
+    report(f"vae: {step} steps, {gallery.count} pictures")
+
+
+def keep(path: Path, state: dict[str, Any]) -> None:
+    """Write a state whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
 
 
 @torch.no_grad()
@@ -255,7 +265,7 @@ def whiten(vae: AutoencoderKL, pictures: Tensor, scale: float) -> Tensor:
     The turn W (latents - m) goes into quant_conv, its inverse into post_quant_conv, so decode(encode(x)) stays the
     same. `pictures` is [n 3 h w] in -1..1; the result is the old covariance, [4 4].
     """
-    means = torch.cat([vae.encode(p).latent_dist.mean for p in pictures.split(16)])
+    means = torch.cat([vae.encode(p).latent_dist.mean.cpu() for p in pictures.split(16)])
     flat = means.permute(1, 0, 2, 3).flatten(1).double()
     middle = flat.mean(1)
     covariance = torch.cov(flat)
@@ -263,10 +273,11 @@ def whiten(vae: AutoencoderKL, pictures: Tensor, scale: float) -> Tensor:
     # the symmetric root: each channel stays as near as can be to what it was
     turn = vectors @ torch.diag(values.rsqrt()) @ vectors.T / scale
     back = torch.linalg.inv(turn)
-    before, bias = vae.quant_conv.weight[:4, :, 0, 0].double(), vae.quant_conv.bias[:4].double()
-    vae.quant_conv.weight[:4, :, 0, 0] = (turn @ before).float()
-    vae.quant_conv.bias[:4] = (turn @ (bias - middle)).float()
-    after = vae.post_quant_conv.weight[:, :, 0, 0].double()
-    vae.post_quant_conv.weight[:, :, 0, 0] = (after @ back).float()
-    vae.post_quant_conv.bias += (after @ middle).float()
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    before, bias = into.weight[:4, :, 0, 0].double().cpu(), into.bias[:4].double().cpu()
+    into.weight[:4, :, 0, 0] = (turn @ before).to(into.weight)
+    into.bias[:4] = (turn @ (bias - middle)).to(into.bias)
+    after = out_of.weight[:, :, 0, 0].double().cpu()
+    out_of.weight[:, :, 0, 0] = (after @ back).to(out_of.weight)
+    out_of.bias += (after @ middle).to(out_of.bias)
     return covariance

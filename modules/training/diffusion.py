@@ -11,9 +11,8 @@ arXiv:2112.10752); the loss is weighted by min-SNR with gamma 5 (Hang et al. 202
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,24 +20,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from modules.training.autoencoder import Trimmed
-from modules.training.cache import Renders
-from modules.training.captions import Mood, caption, sample_mood
+from modules.training.autoencoder import keep
+from modules.training.clock import Clock, falling
 from modules.training.ema import Ema
-from modules.training.networks import EOS, LATENT_SCALE
-from modules.training.reading import Shallow, token_ids
-from modules.training.together import Together
+from modules.training.latents import Latents
+from modules.training.networks import Networks
+from modules.training.pool import SHAPES, SQUARE
+from modules.training.questions import token_ids
+from modules.training.reading import Shallow
 
 TIMES = 1000
 GAMMA = 5.0
-EMPTY_SHARE = 0.1
 LONG_SHARE = 0.05
-TOGETHER_EVERY = 5
+SHAPED_FROM = 0.35  # other ratios than the square come in once the square is learnt by and large
+SHAPED_SHARE = 0.22
+REPORT_EVERY = 100
 
 
 def signal_shares() -> Tensor:
@@ -82,14 +83,14 @@ def start_quiet(unet: UNet2DConditionModel) -> None:
     nn.init.zeros_(unet.conv_out.bias)
 
 
-def prepare(unet: UNet2DConditionModel, is_thin: bool) -> None:
-    """Choose how attention is computed in training; `is_thin` passes most of the finest level by.
+def prepare(unet: UNet2DConditionModel, is_thin: bool, is_lean: bool = True) -> None:
+    """Choose how attention is computed in training (`is_lean`); `is_thin` passes most of the finest level by.
 
     Left out are its five transformers and all but its first residual block each way: they cost more than half of a
     step at 16x16, and a world of one or two things is decided at 8x8 and coarser. As `start_quiet` left them they add
     exactly nothing, so the file stays an SD1 file and computes the same with them; a longer run on a GPU trains them.
     """
-    unet.set_attn_processor(LeanAttention())  # type: ignore[arg-type]
+    unet.set_attn_processor(LeanAttention() if is_lean else AttnProcessor2_0())  # type: ignore[arg-type]
     if not is_thin:
         return
     for transformer in _finest_transformers(unet):
@@ -131,58 +132,23 @@ def _shortcut_only(shortcut: nn.Module, x: Tensor, *_: Any, **__: Any) -> Tensor
     return shortcut(x)
 
 
-@torch.no_grad()
-def encode_renders(vae: AutoencoderKL, renders: Renders, path: Path, count: int, device: str = "cpu") -> Tensor:
-    """The scaled latents of the first `count` renders, [n 4 h/8 w/8]; those in `path` already are not made again."""
-    parts = [torch.load(path, weights_only=True)[:count]] if path.exists() else []
-    trimmed = Trimmed(vae)
-    for start in range(len(parts[0]) if parts else 0, count, 25):
-        pixels = torch.from_numpy(renders.pixels[start : min(start + 25, count)].astype(np.float32) / 127.5 - 1)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
-            mean = vae.encode(pixels.permute(0, 3, 1, 2).to(device)).latent_dist.mean
-        parts.append((mean.float() * LATENT_SCALE).cpu())
-    trimmed.restore()
-    latents = torch.cat(parts)
-    torch.save(latents, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-    return latents
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of one training run. `minutes` is wall clock over all parts of it: the learning rate falls by it."""
+    """The numbers of the UNet's training; `layers` is how many of the text encoder's are not the identity."""
 
-    minutes: float
-    batch: int = 32
-    rate: float = 5e-4
-    text_rate: float = 0.0
-    ema: float = 0.998
+    batch: int
+    rate: float
+    text_rate: float
+    layers: int
+    is_thin: bool
+    is_compiled: bool
+    ema: float = 0.999
     seed: int = 3
-    layers: int = 4
-    is_thin: bool = True
-
-
-def pictures_with_captions(
-    latents: Tensor, renders: Renders, batch: int, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches: latents [b 4 h w] and token numbers [b 1 77], or [b 2 77] in one batch of twenty."""
-    while True:
-        chunks = 2 if rng.random() < LONG_SHARE else 1
-        chosen, ids = [], []
-        while len(chosen) < batch:
-            index = int(rng.integers(len(latents)))
-            text = ""
-            if rng.random() >= EMPTY_SHARE:
-                mood = sample_mood(rng)
-                mood = Mood(mood.language, mood.form, mood.junk or chunks == 2, chunks == 2)
-                text = caption(renders.scene(index), rng, mood)
-            cut = token_ids(text)
-            if len(cut) > chunks:
-                continue
-            cut += [[cut[0][0]] + [EOS] * 76] * (chunks - len(cut))  # the empty caption beside long ones
-            chosen.append(index)
-            ids.append(cut)
-        yield latents[chosen], torch.tensor(ids)
+    encode_every: int = 3
+    encode_batch: int = 64
+    start_with: int = 8_000  # encoded pictures before the first step
+    state_seconds: float = 300.0
+    moments: tuple[float, ...] = (0.55, 0.8)
 
 
 def read_captions(text: CLIPTextModel, ids: Tensor) -> Tensor:
@@ -198,124 +164,165 @@ def sample_times(count: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy((share * TIMES).clip(0, TIMES - 1).astype(np.int64))
 
 
-def train_unet(
-    unet: UNet2DConditionModel,
-    text: CLIPTextModel,
-    latents: Tensor,
-    renders: Renders,
-    folder: Path,
-    recipe: Recipe,
-    *,
-    device: str = "cpu",
-    report: Callable[[str], None] = print,
-    on_average: Callable[[UNet2DConditionModel], None] | None = None,
-    average_every: int = 500,
-    rank: int = 0,
-    together: Together | None = None,
-) -> None:
-    """Train; a resumable state is kept in `folder`/unet.pt, `on_average` is shown the averaged network now and then.
+class Trainer:
+    """The UNet and the text encoder while they are trained together, with their averages."""
 
-    `together` joins this process, worker `rank`, to others; only worker 0 keeps the state and reports. At the end
-    `unet` holds the averaged weights.
-    """
-    prepare(unet, recipe.is_thin)
-    shallow = Shallow(text, recipe.layers)
-    unet.to(device).train()
-    text.to(device)
-    parameters = [p for p in unet.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": parameters, "base": recipe.rate}]
-    if recipe.text_rate:
-        groups.append({"params": list(text.encoder.layers.parameters()), "base": recipe.text_rate})
-    optimizer = torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.99), weight_decay=0.01)
-    ema, start, spent = Ema(unet, recipe.ema), 0, 0.0
-    path = folder / "unet.pt"
-    if path.exists():
-        state = torch.load(path, map_location=device, weights_only=True)
-        unet.load_state_dict(state["model"])
-        text.load_state_dict(state["text"])
-        optimizer.load_state_dict(state["optimizer"])
-        for group, fresh in zip(optimizer.param_groups, groups, strict=True):
-            group["base"] = fresh["base"]  # a changed rate counts from here on
-        ema.load(state["ema"])
-        start, spent = state["step"], state["spent"]
-    rng = np.random.default_rng((recipe.seed, start, rank))
-    batches = pictures_with_captions(latents, renders, recipe.batch, rng)
-    noise_source = torch.Generator().manual_seed(recipe.seed + start + 7919 * rank)
-    workers = together.count if together else 1
-    shares = signal_shares().float()
-    weights = torch.clamp(GAMMA * (1 - shares) / shares, max=1.0)
-    began, step, total, seen, is_over = time.monotonic() - spent, start, 0.0, 0, False
-    while not is_over:
-        done = min(1.0, (time.monotonic() - began) / 60 / recipe.minutes)
-        pace = min(1.0, (step + 1) / 150) * (
-            1.0 if done < 0.4 else 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - 0.4) / 0.6))
-        )
-        for group in optimizer.param_groups:
+    def __init__(self, networks: Networks, recipe: Recipe, device: str) -> None:
+        self.networks, self.recipe, self.device = networks, recipe, device
+        networks.text.to(device).eval()
+        networks.unet.to(device, memory_format=torch.channels_last).train()
+        prepare(networks.unet, recipe.is_thin, is_lean=device == "cpu")
+        self.shallow = Shallow(networks.text, recipe.layers)
+        self.both = nn.ModuleDict({"unet": networks.unet, "text": networks.text})
+        self.parameters = [p for p in networks.unet.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": self.parameters, "base": recipe.rate, "weight_decay": 0.01}]
+        if recipe.text_rate:
+            words = list(networks.text.parameters())
+            groups.append({"params": words, "base": recipe.text_rate, "weight_decay": 0.0})
+            self.parameters = self.parameters + words
+        self.groups = groups
+        self.optimizer = torch.optim.AdamW(groups, recipe.rate, betas=(0.9, 0.99), fused=device != "cpu")
+        self.ema = Ema(self.both, recipe.ema)
+        self.shares = signal_shares().float().to(device)
+        self.weights = torch.clamp(GAMMA * (1 - self.shares) / self.shares, max=1.0)
+        self.times = sample_times(1 << 18, np.random.default_rng(recipe.seed)).to(device)
+        self.fast = torch.compile(networks.unet, dynamic=False) if recipe.is_compiled else networks.unet
+        self.step, self.spent = 0, 0.0
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state, with this recipe's rates."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.both.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, fresh in zip(self.optimizer.param_groups, self.groups, strict=True):
+            group["base"] = fresh["base"]
+        self.ema.load(state["ema"])
+        self.step, self.spent = state["step"], state["spent"]
+
+    def save(self, path: Path, spent: float) -> None:
+        """Keep a state to go on from."""
+        state = {"model": self.both.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.weights}
+        keep(path, {**state, "step": self.step, "spent": spent})
+
+    def loss(self, clean: Tensor, ids: Tensor, noise_source: torch.Generator, is_fast: bool) -> Tensor:
+        """The weighted error of the noise said for latents [b 4 h w] under captions [b k 77]."""
+        n = len(clean)
+        chosen = torch.randint(len(self.times), (n,), generator=noise_source, device=self.device)
+        times = self.times[chosen]
+        noise = torch.randn(clean.shape, generator=noise_source, device=self.device)
+        share = self.shares[times].view(-1, 1, 1, 1)
+        noisy = (share.sqrt() * clean + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            with torch.set_grad_enabled(bool(self.recipe.text_rate)):
+                context = read_captions(self.networks.text, ids)
+            unet = self.fast if is_fast else self.networks.unet
+            said = unet(noisy, times, context, return_dict=False)[0]
+        error = (said.float() - noise).pow(2).mean((1, 2, 3))
+        return (error * self.weights[times]).mean()
+
+    def learn(self, loss: Tensor, pace: float) -> None:
+        """One step of the optimizer at `pace` times the full rates."""
+        for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * pace
-        clean, ids = next(batches)
-        times = sample_times(len(clean), rng)
-        noise = torch.randn(clean.shape, generator=noise_source)
-        keep = shares[times].view(-1, 1, 1, 1)
-        noisy = (keep.sqrt() * clean + (1 - keep).sqrt() * noise).to(device)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
-            with torch.set_grad_enabled(bool(recipe.text_rate)):
-                context = read_captions(text, ids.to(device))
-            said = unet(noisy, times.to(device), context).sample
-        error = (said.float() - noise.to(device)).pow(2).mean((1, 2, 3))
-        loss = (error * weights[times].to(device)).mean()
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
-        optimizer.step()
-        is_over = done >= 1
-        if together:
-            is_over = step % TOGETHER_EVERY == 0 and together.average(rank, parameters, is_over)
-        ema.update(unet, step)
-        step, total, seen = step + 1, total + loss.item(), seen + 1
-        if rank == 0 and seen == 25:
-            pace_s = (time.monotonic() - began - spent) / (step - start)
-            pictures = step * recipe.batch * workers
-            report(f"unet {step} ({pictures} pictures, {done:.0%}) loss {total / seen:.4f} {pace_s:.2f} s/step")
-            total, seen = 0.0, 0
-        if rank == 0 and step % 100 == 0:
-            _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)
-        if on_average and step % average_every == 0:
-            trained = {k: v.detach().clone() for k, v in unet.state_dict().items()}
-            ema.copy_to(unet)
-            unet.eval()
-            shallow.restore()
-            on_average(unet)
-            shallow = Shallow(text, recipe.layers)
-            unet.load_state_dict(trained)
-            unet.train()
-    if rank == 0:
-        _save(path, unet, text, optimizer, ema, step, time.monotonic() - began)
-    ema.copy_to(unet)
-    shallow.restore()
-    finish(unet)
-    unet.eval()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.ema.update(self.step)
+        self.step += 1
+
+    def warm_up(self, latent_side: int, report: Callable[[str], None]) -> None:
+        """Compile the step for square pictures while nothing waits for it; keep that only where it is faster."""
+        began, noise = time.time(), torch.Generator(self.device).manual_seed(0)
+
+        def pace_ms(is_fast: bool) -> float:
+            for k in range(7):
+                if k == 2:  # the first ones choose their algorithms
+                    start = self._now()
+                self.loss(clean, ids, noise, is_fast).backward()
+            return (self._now() - start) * 200
+
+        clean = torch.zeros(self.recipe.batch, 4, latent_side, latent_side, device=self.device)
+        ids = torch.full((self.recipe.batch, 1, 77), 49407, device=self.device)
+        try:
+            self.loss(clean, ids, noise, is_fast=True).backward()
+            report(f"compiled after {time.time() - began:.0f} s")
+            plain, fast = pace_ms(False), pace_ms(True)
+            report(f"forward and backward: {plain:.1f} ms plain, {fast:.1f} ms compiled")
+            if plain < fast:
+                self.fast = self.networks.unet
+        except Exception as error:  # whatever a compiler may raise: the run goes on without it
+            report(f"not compiled: {type(error).__name__}: {str(error)[:300]}")
+            self.fast = self.networks.unet
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _now(self) -> float:
+        """Seconds, when the device has done what it was told."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def close(self) -> None:
+        """Leave the averaged networks, whole."""
+        self.ema.copy_to(self.both)
+        self.shallow.restore()
+        finish(self.networks.unet)
+        self.networks.unet.eval()
 
 
-def _save(
-    path: Path,
-    unet: UNet2DConditionModel,
-    text: CLIPTextModel,
-    optimizer: torch.optim.Optimizer,
-    ema: Ema,
-    step: int,
-    spent: float,
+def train_unet(
+    trainer: Trainer,
+    latents: Latents,
+    folder: Path,
+    clock: Callable[[float], Clock],
+    *,
+    report: Callable[[str], None] = print,
+    on_moment: Callable[[float], None] | None = None,
 ) -> None:
-    state = {
-        "model": unet.state_dict(),
-        "text": text.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "ema": ema.weights,
-        "step": step,
-        "spent": spent,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    """Train until the clock (made from the seconds spent) is over; the averaged weights are in the networks at the end.
+
+    A resumable state is kept in `folder`/unet.pt; at the recipe's moments `on_moment` sees the averaged networks.
+    """
+    recipe, path = trainer.recipe, folder / "unet.pt"
+    if path.exists():
+        trainer.load(path)
+    random = np.random.default_rng((recipe.seed, trainer.step))
+    noise = torch.Generator(trainer.device).manual_seed(recipe.seed + trainer.step)
+    time_left = clock(trainer.spent)
+    moments = [share for share in recipe.moments if share > time_left.done]
+    start, began, saved, total = trainer.step, time.time(), time.time(), torch.zeros((), device=trainer.device)
+    while trainer.step == start or time_left.done < 1:
+        done = time_left.done
+        if trainer.step % recipe.encode_every == 0:
+            latents.grow(recipe.encode_batch, random)
+        shape, is_long = SQUARE, bool(random.random() < LONG_SHARE)
+        if done > SHAPED_FROM and random.random() < SHAPED_SHARE:
+            shape = latents.any_shape(random)
+        clean, ids = latents.batch(shape, recipe.batch, is_long, noise)
+        loss = trainer.loss(clean, ids, noise, is_fast=shape == SQUARE and not is_long)
+        trainer.learn(loss, min(1.0, (trainer.step + 1) / 200) * falling(done))
+        total += loss.detach()
+        if trainer.step % REPORT_EVERY == 0:
+            pace_ms, began = 1000 * (time.time() - began) / REPORT_EVERY, time.time()
+            squares, pictures = latents.count[SQUARE], sum(latents.count.values())
+            report(f"unet {trainer.step} ({done:.0%}) loss {total.item() / REPORT_EVERY:.4f} {pace_ms:.1f} ms a step, "
+                   f"{squares}+{pictures - squares} pictures")  # fmt: skip
+            total.zero_()
+        if recipe.state_seconds and time.time() - saved > recipe.state_seconds:
+            saved = time.time()
+            trainer.save(path, time_left.spent)
+        if moments and done >= moments[0] and on_moment:
+            moment = moments.pop(0)
+            with trainer.ema.shown():
+                trainer.shallow.restore()
+                on_moment(moment)
+                trainer.shallow = Shallow(trainer.networks.text, recipe.layers)
+                trainer.networks.unet.train()
+    report(f"unet: {trainer.step} steps of {recipe.batch}, {trainer.step * recipe.batch} pictures seen, of "
+           f"{ {f'{w}:{h}': latents.count[k] for k, (w, h) in enumerate(SHAPES)} }")  # fmt: skip
+    if recipe.state_seconds:
+        trainer.save(path, time_left.spent)
+    trainer.close()
 
 
 @torch.no_grad()
@@ -325,7 +332,7 @@ def sample(
     prompts: list[str],
     *,
     seed: int,
-    size: int = 128,
+    size: int | tuple[int, int] = 256,
     steps: int = 20,
     guidance_scale: float = 6.0,
     device: str = "cpu",
@@ -334,8 +341,9 @@ def sample(
 
     This is for looking on while training; people's pictures are made by the engine.
     """
+    width, height = size if isinstance(size, tuple) else (size, size)
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(len(prompts), 4, size // 8, size // 8, generator=generator).to(device)
+    x = torch.randn(len(prompts), 4, height // 8, width // 8, generator=generator).to(device)
     ids = torch.tensor([token_ids(prompt)[0] for prompt in (*prompts, "")]).to(device)
     context = text(input_ids=ids).last_hidden_state.float()
     context = torch.cat([context[:-1], context[-1:].expand(len(prompts), -1, -1)])

@@ -35,7 +35,7 @@ class Widths:
     text_layers: int = 12
 
 
-STARTER = Widths(unet=(96, 96, 128, 128), vae=(96, 96, 128, 128), text=128)
+STARTER = Widths(unet=(96, 128, 128, 160), vae=(96, 96, 128, 128), text=128)
 TINY = Widths(unet=(32, 32, 64, 64), vae=(32, 32, 32, 32), text=64, text_layers=2)
 
 

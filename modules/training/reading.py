@@ -11,7 +11,6 @@ end of the caption on, padding included, must know the whole scene, since the UN
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,46 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from modules.prompt import emphasis, tokens
-from modules.training.captions import Mood, caption, sample_mood
-from modules.training.networks import EOS, POSITIONS
-from modules.training.scenes import sample_scene
-from modules.training.world import COLOURS, LIGHTS, PLACES, SIZES, SPOTS, THINGS, TINTS, Scene
+from modules.training.autoencoder import keep
+from modules.training.clock import Clock, falling
+from modules.training.networks import POSITIONS
+from modules.training.pool import Pool
+from modules.training.questions import QUESTIONS
 
-UNSAID = 0
-QUESTIONS: dict[str, int] = {
-    **{f"{name}{k}": count + 1 for k in (1, 2) for name, count in (("thing", len(THINGS)), ("colour", len(COLOURS)))},
-    **{f"{name}{k}": count + 1 for k in (1, 2) for name, count in (("spot", len(SPOTS)), ("size", len(SIZES)))},
-    "tint": len(TINTS) + 1,
-    "place": len(PLACES) + 1,
-    "light": len(LIGHTS) + 1,
-}
-
-
-def token_ids(text: str) -> list[list[int]]:
-    """A caption as the engine will feed it: chunks of 77 token numbers, padded with the end token."""
-    return [list(chunk.ids) for chunk in tokens.chunks(emphasis.runs(text))]
-
-
-def answers(scene: Scene, is_bare: bool) -> list[int]:
-    """What a reader should know after the caption, one number for each question; 0 where it is not said.
-
-    The two things are put in a fixed order (left before right, top before bottom), so that one question has one answer.
-    """
-    numbers = dict.fromkeys(QUESTIONS, UNSAID)
-    tables = {"thing": THINGS, "colour": COLOURS, "spot": SPOTS, "size": SIZES}
-    for k, placed in enumerate(scene.things, 1):
-        for name, table in tables.items():
-            value = getattr(placed, name)
-            if value is not None:
-                numbers[f"{name}{k}"] = 1 + [word.name for word in table].index(value)
-    if not is_bare:
-        if scene.tint:
-            numbers["tint"] = 1 + list(TINTS).index(scene.tint)
-        else:
-            numbers["place"] = 1 + [word.name for word in PLACES].index(scene.place or "")
-            numbers["light"] = 1 + [word.name for word in LIGHTS].index(scene.light)
-    return list(numbers.values())
+REPORT_EVERY = 200
 
 
 class Reader(nn.Module):
@@ -102,85 +68,100 @@ class Shallow:
         self.text.encoder.layers = self.all
 
 
-def lessons(batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Captions of fresh scenes: ids [b 77], a random position at or after each caption's end [b], answers [b q]."""
-    ids, positions, known = [], [], []
-    while len(ids) < batch:
-        scene = sample_scene(int(rng.integers(1 << 40)))
-        mood = sample_mood(rng)
-        mood = Mood(mood.language, mood.form, mood.junk, False)
-        chunk, *more = token_ids(caption(scene, rng, mood))
-        if more:
-            continue
-        ids.append(_with_strangers(chunk, rng))
-        end = chunk.index(EOS)
-        positions.append(int(end if rng.random() < 0.3 else rng.integers(end, POSITIONS)))
-        known.append(answers(scene, mood.form == "bare"))
-    return torch.tensor(ids), torch.tensor(positions), torch.tensor(known)
+class Lessons:
+    """The pool's lessons in the memory of the device that trains: ids [n 77], ends [n], answers [n q]."""
 
+    def __init__(self, pool: Pool, device: str) -> None:
+        most = pool.layout.lessons
+        self.pool, self.count = pool, 0
+        self.ids = torch.empty((most, POSITIONS), dtype=torch.int32, device=device)
+        self.ends = torch.empty(most, dtype=torch.long, device=device)
+        self.known = torch.empty((most, len(QUESTIONS)), dtype=torch.long, device=device)
 
-def _with_strangers(ids: list[int], rng: np.random.Generator) -> list[int]:
-    """Now and then words from anywhere in the vocabulary before or after the caption: to be read over."""
-    end = ids.index(EOS)
-    if rng.random() > 0.12 or end > 60:
-        return ids
-    strangers = [int(k) for k in rng.integers(256, 49406, rng.integers(1, 9))]
-    body = ids[1:end]
-    body = strangers + body if rng.random() < 0.4 else body + strangers
-    return ([ids[0], *body] + [EOS] * POSITIONS)[:POSITIONS]
+    def grow(self) -> None:
+        """Take in what has been written since."""
+        there = self.pool.lessons()
+        span = slice(self.count, there)
+        for mine, name in ((self.ids, "lesson_ids"), (self.ends, "lesson_ends"), (self.known, "lesson_facts")):
+            mine[span] = torch.from_numpy(self.pool[name][span].astype(np.int32)).to(mine)
+        self.count = there
+
+    def batch(self, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [b 77], a random position at or after each caption's end [b], answers [b q]."""
+        device = self.ids.device
+        chosen = torch.randint(self.count, (size,), generator=noise, device=device)
+        ends = self.ends[chosen]
+        far = torch.rand((2, size), generator=noise, device=device)
+        positions = ends + (far[0] * (POSITIONS - ends)).long() * (far[1] > 0.3)
+        return self.ids[chosen], positions.clamp(max=POSITIONS - 1), self.known[chosen]
 
 
 def teach(
     text: CLIPTextModel,
+    pool: Pool,
     folder: Path,
+    clock: Callable[[float], Clock],
     *,
-    steps: int,
     layers: int,
-    batch: int = 64,
+    batch: int,
+    device: str,
     rate: float = 1e-3,
-    device: str = "cpu",
+    most_steps: int = 4_000,
+    state_seconds: float = 300.0,
     seed: int = 2,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Train the reader; a resumable state is kept in `folder`/text.pt."""
+    """Train the reader until the clock (made from the seconds spent) is over; a resumable state is `folder`/text.pt."""
     torch.manual_seed(seed)
-    shallow, reader = Shallow(text, layers), Reader(text)
-    text.embeddings.token_embedding.sparse = True
-    embedding = text.embeddings.token_embedding.weight
-    others = [p for p in reader.parameters() if p is not embedding]
-    slow = torch.optim.SparseAdam([embedding], lr=rate)
-    fast = torch.optim.AdamW(others, rate, betas=(0.9, 0.98), weight_decay=0.01)
-    path, start = folder / "text.pt", 0
+    text.to(device)
+    shallow = Shallow(text, layers)
+    reader = Reader(text).to(device).train()
+    words = [text.embeddings.token_embedding.weight]
+    others = [p for p in reader.parameters() if p is not words[0]]
+    optimizer = torch.optim.AdamW(
+        [{"params": words, "weight_decay": 0.0}, {"params": others, "weight_decay": 0.01}],
+        rate, betas=(0.9, 0.98), fused=device != "cpu",
+    )  # fmt: skip
+    path, step, spent = folder / "text.pt", 0, 0.0
     if path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True)
         reader.load_state_dict(state["reader"])
-        start = state["step"]
-    reader.to(device).train()
-    rng, began = np.random.default_rng((seed, start)), time.monotonic()
-    for step in range(start, steps):
-        fall = min(1.0, (step - start + 1) / 60) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        for group in (*slow.param_groups, *fast.param_groups):
-            group["lr"] = rate * fall
-        ids, positions, known = (t.to(device) for t in lessons(batch, rng))
+        step, spent = state["step"], state["spent"]
+    lessons, noise = Lessons(pool, device), torch.Generator(device).manual_seed(seed + step)
+    while lessons.count < min(20 * batch, pool.layout.lessons // 2):
+        lessons.grow()
+        time.sleep(0.02)
+    time_left, start, began, saved = clock(spent), step, time.time(), time.time()
+    while step == start or (time_left.done < 1 and step < most_steps):
+        done = max(time_left.done, step / most_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step - start + 1) / 100) * falling(done, 0.1)
+        ids, positions, known = lessons.batch(batch, noise)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             scores = reader(ids, positions)
-        losses = [F.cross_entropy(s.float(), known[:, k]) for k, s in enumerate(scores)]
-        loss = torch.stack(losses).sum()
-        slow.zero_grad()
-        fast.zero_grad()
+        loss = torch.stack([F.cross_entropy(s.float(), known[:, k]) for k, s in enumerate(scores)]).sum()
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        slow.step()
-        fast.step()
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            right = torch.stack([(s.argmax(1) == known[:, k]).float().mean() for k, s in enumerate(scores)])
-            shares = " ".join(f"{name} {value:.2f}" for name, value in zip(QUESTIONS, right.tolist(), strict=True))
-            pace = (time.monotonic() - began) / (step + 1 - start)
-            report(f"text {step + 1}/{steps} loss {loss.item():.3f} {pace:.2f} s/step {shares}")
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.save({"reader": reader.state_dict(), "step": step + 1}, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
-    text.embeddings.token_embedding.sparse = False
+        optimizer.step()
+        step += 1
+        if step % 20 == 0:
+            lessons.grow()
+        if step % REPORT_EVERY == 0:
+            report(_progress(step, done, loss, scores, known, (time.time() - began) / (step - start), lessons.count))
+        if state_seconds and time.time() - saved > state_seconds:
+            saved = time.time()
+            keep(path, {"reader": reader.state_dict(), "step": step, "spent": time_left.spent})
+    report(_progress(step, 1.0, loss, scores, known, (time.time() - began) / (step - start), lessons.count))
+    if state_seconds:
+        keep(path, {"reader": reader.state_dict(), "step": step, "spent": time_left.spent})
     shallow.restore()
     text.eval()
+
+
+def _progress(
+    step: int, done: float, loss: Tensor, scores: list[Tensor], known: Tensor, pace: float, count: int
+) -> str:
+    right = torch.stack([(s.argmax(1) == known[:, k]).float().mean() for k, s in enumerate(scores)])
+    shares = " ".join(f"{name} {value:.3f}" for name, value in zip(QUESTIONS, right.tolist(), strict=True))
+    return f"text {step} ({done:.0%}, {count} captions) loss {loss.item():.3f} {1000 * pace:.0f} ms a step {shares}"

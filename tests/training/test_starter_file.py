@@ -16,11 +16,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from modules.engine.preview_decoder import load_preview_decoder
 from modules.families.base import Numerics
 from modules.families.sd1 import SD1
+from modules.training.header import vocabulary
 from modules.training.layout import load_checkpoint
 from modules.training.networks import LATENT_SCALE
-from modules.training.reading import token_ids
+from modules.training.questions import token_ids
 from modules.training.scenes import paint, sample_scene
-from modules.training.starter import vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "models/Stable-diffusion/atelier-starter.safetensors"
