@@ -175,7 +175,7 @@ class Residency:
         return bool(others) or moved or sliced
 
     def ledger(self) -> list[dict[str, object]]:
-        """What is loaded, for people: name, profile, bytes, and its parts' bytes and places; most recently used last."""
+        """What is loaded, for people: name, profile, bytes, its parts' bytes and places; the last one used is last."""
         return [
             {
                 "name": one.file.name, "numerics": one.numerics.name, "bytes": one.bytes,
