@@ -27,7 +27,7 @@ from modules.core.plan import ModelFile
 from modules.engine import loading, numerics
 from modules.engine.residency import Residency, give_back
 from modules.families.base import Evidence, Numerics, recognise
-from modules.families.ldm import VAE, UNET, is_left_alone
+from modules.families.ldm import UNET, VAE, is_left_alone
 
 ROUNDS = 2
 

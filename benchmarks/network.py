@@ -23,8 +23,8 @@ from typing import Any
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from modules.core.events import AnyEvent, ImageMade

@@ -168,6 +168,24 @@ class Model(ABC):
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Pixels [b 3 h w] in -1 to 1 -> latents [b c h/downscale w/downscale], float32: the posterior's mean."""
 
+    @property
+    def beside(self) -> Literal["", "mask", "picture"]:
+        """What the network sees beside x, in ``cond["beside"]`` [b c h w].
+
+        "mask" (made for inpainting): the mask and the masked picture's latents; "picture" (made for edits): what
+        `picture_beside` returns.
+        """
+        return ""
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the latents of pixels [b 3 h w]; without a spread of its own that is 0."""
+        mean = self.encode_pixels(pixels)
+        return mean, mean * 0
+
+    def picture_beside(self, pixels: Tensor) -> Tensor:
+        """Pixels [b 3 h w] in -1 to 1 as a network made for edits wants them beside x."""
+        return self.encode_pixels(pixels)
+
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
         """The networks by name ("network", "text", "text_2", "vae"): what residency moves, what adapters patch."""

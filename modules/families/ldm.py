@@ -7,7 +7,7 @@ either of the two namings that files have. Widths, depths and levels come from t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 GROUPS = 32
 LAYERS_PER_LEVEL = 2
 HEAD_WIDTH = 64  # of every attention but SD1's UNet's, which has eight heads of any width
+
+BESIDE: Mapping[int, Literal["mask", "picture"]] = {5: "mask", 4: "picture"}  # by channels beside the latents
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
@@ -129,14 +131,14 @@ class LatentDiffusionModel(Model):
         self._networks = {name: network.eval().requires_grad_(False) for name, network in networks.items()}
 
     def network(self, x: Tensor, time: float, cond: Mapping[str, Tensor]) -> Tensor:
-        """As `Model.network`; ``cond["concat"]`` [b more h w] goes in beside x where the checkpoint takes it."""
+        """As `Model.network`; ``cond["beside"]`` [b more h w] goes in beside x where the checkpoint takes it."""
         import torch
 
         unet = self.part("network")
         times = torch.full((len(x),), time, dtype=torch.float32, device=x.device)
         context = cond["context"].to(x.device, unet.dtype)
-        if "concat" in cond:
-            x = torch.cat([x, cond["concat"].to(x)], dim=1)
+        if self.beside and "beside" in cond:
+            x = torch.cat([x, cond["beside"].to(x)], dim=1)
         if x.shape[1] != unet.config["in_channels"]:
             raise ModelError(
                 f"This checkpoint takes {unet.config['in_channels']} channels: it needs a picture to start from.",
@@ -166,6 +168,22 @@ class LatentDiffusionModel(Model):
         """As `Model.encode_pixels`."""
         vae = self.part("vae")
         return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * self.family.latent_scale
+
+    @property
+    def beside(self) -> Literal["", "mask", "picture"]:
+        """As `Model.beside`, by how many channels enter the UNet."""
+        unet: Any = self._networks["network"]
+        return BESIDE.get(unet.config["in_channels"] - self.family.latent.channels, "")
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Model.posterior`."""
+        vae = self.part("vae")
+        found, scale = vae.encode(pixels.to(vae.dtype)).latent_dist, self.family.latent_scale
+        return found.mean.float() * scale, found.std.float() * scale
+
+    def picture_beside(self, pixels: Tensor) -> Tensor:
+        """As `Model.picture_beside`: the latents without their scale (Brooks et al. 2022, arXiv:2211.09800)."""
+        return self.encode_pixels(pixels) / self.family.latent_scale
 
     def parts(self) -> dict[str, nn.Module]:
         """As `Model.parts`."""

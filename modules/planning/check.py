@@ -79,6 +79,10 @@ def _model(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Problem
     except WorkbenchError as problem:
         yield Problem.of(problem, "model.checkpoint")
         return
+    try:
+        catalogue.vaes.choose(request.vae, checkpoint.path)
+    except WorkbenchError as problem:
+        yield Problem.of(problem, "vae")
     with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
         for problem in Chosen(request, checkpoint, catalogue.adapters).problems:
             yield Problem.of(problem, "prompt")

@@ -28,7 +28,8 @@ def compile(
     for problem in check(request, catalogue, inputs):
         raise problem.as_error()
     checkpoint = choose(request.model, catalogue)
-    file, chosen = as_file(checkpoint), Chosen(request, checkpoint, catalogue.adapters)
+    file = as_file(checkpoint, catalogue.vaes.choose(request.vae, checkpoint.path))
+    chosen = Chosen(request, checkpoint, catalogue.adapters)
     wanted = tuple(range(request.count)) if pictures is None else tuple(pictures)
     seeds = request.seeds()
     return Plan(

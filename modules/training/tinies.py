@@ -181,15 +181,21 @@ def open_clip_names(weights: Mapping[str, Tensor], layers: int) -> dict[str, Ten
     return made
 
 
+def original_layout_of_vae(vae: AutoencoderKL) -> dict[str, Tensor]:
+    """An autoencoder's weights under their original names; its attention as 1x1 convolutions."""
+    named = {vae_key(key): value for key, value in vae.state_dict().items()}
+    return {
+        name: value[:, :, None, None] if ".attn_1." in name and value.ndim == 2 else value
+        for name, value in named.items()
+    }
+
+
 def original_layout(networks: Networks) -> dict[str, Tensor]:
     """All weights under their original names, as they are."""
     shape, made = networks.shape, dict[str, Tensor]()
     for key, value in networks.unet.state_dict().items():
         made["model.diffusion_model." + unet_key(key, shape)] = value
-    for key, value in networks.vae.state_dict().items():
-        name = vae_key(key)
-        one_by_one = ".attn_1." in name and value.ndim == 2
-        made["first_stage_model." + name] = value[:, :, None, None] if one_by_one else value
+    made |= {"first_stage_model." + name: value for name, value in original_layout_of_vae(networks.vae).items()}
     first = "cond_stage_model.transformer." if shape.family == "sd1" else "conditioner.embedders.0.transformer."
     if networks.text is not None:
         for key, value in networks.text.state_dict().items():
