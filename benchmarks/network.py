@@ -149,7 +149,9 @@ class Bench:
     def pipeline(self, side: int, calls: int) -> float:
         """Seconds a call of diffusers' pipeline, without its decoding."""
         self._as_diffusers(torch.channels_last)
-        scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+        scheduler = EulerDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+        )
         vae = self.loaded.model.parts()["vae"]
         if self.family == "sdxl":
             pipe: Any = StableDiffusionXLPipeline(
