@@ -11,6 +11,14 @@ from modules.core.part import Part
 from modules.core.request import GenerationRequest
 
 
+class VaeFile(Part):
+    """An autoencoder that takes the place of a checkpoint's own."""
+
+    name: str
+    path: str
+    stamp: tuple[int, int]
+
+
 class ModelFile(Part):
     """A checkpoint as the library saw it: which file, which architecture, and what was decided about it.
 
@@ -25,6 +33,7 @@ class ModelFile(Part):
     sha256: str | None = None  # None while the background hash is not ready
     prediction: Literal["eps", "v", "x0", "flow"] = "eps"
     zero_snr: bool = False  # whether its last time is noise alone
+    vae: VaeFile | None = None  # None: its own
 
 
 class AdapterFile(Part):

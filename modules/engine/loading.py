@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor
 
 from modules.core.errors import ModelError
-from modules.core.plan import ModelFile
+from modules.core.plan import ModelFile, VaeFile
 from modules.engine import attention
 from modules.families.base import Evidence, Match, Model, Numerics, Shapes, family, recognise
-from modules.library import header
+from modules.families.ldm import UNET, VAE
+from modules.library import header, layouts, vaes
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -27,6 +29,8 @@ DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
 }  # fmt: skip
 """The safetensors format's names of element types."""
+
+_LATENT_OUT = (UNET + "out.2.weight",)  # a network answers with as many planes as its latents have
 
 
 def stamp(path: str | Path) -> tuple[int, int]:
@@ -95,11 +99,74 @@ class Weights(Mapping[str, Tensor]):
         return content.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
 
 
+class Named(Mapping[str, Tensor]):
+    """Tensors of several files under one set of names: each name stands for one tensor of one file."""
+
+    def __init__(self, places: Mapping[str, tuple[Weights, str]]) -> None:
+        self._places = places
+        self.shapes: Shapes = {name: weights.shapes[own] for name, (weights, own) in places.items()}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __getitem__(self, name: str) -> Tensor:
+        weights, own = self._places[name]
+        return weights[own]
+
+
+@contextmanager
+def tensors_of(file: ModelFile, check: Callable[[], None] = lambda: None) -> Iterator[tuple[Weights | Named, Match]]:
+    """A checkpoint's tensors as its family names them, with another autoencoder if the plan says so; and what it is.
+
+    Raises ModelError as `load` does.
+    """
+    with ExitStack() as files:
+        weights = files.enter_context(Weights(Path(file.path), check))
+        match = _recognised(file, weights)
+        if file.vae is None:
+            yield weights, match
+            return
+        vae = files.enter_context(Weights(Path(file.vae.path), check))
+        _same_vae(file.vae, vae.stamp)
+        yield with_vae(weights, vae), match
+
+
+def with_vae(checkpoint: Weights, vae: Weights) -> Named:
+    """The checkpoint with the other file's autoencoder in the place of its own."""
+    prefix = vaes.prefix_of(vae.shapes)
+    if prefix is None:
+        raise ModelError(
+            f"The file {vae.path.name} holds no autoencoder.", "Choose another VAE, or the model's own.",
+            code="model_layout", field="vae", file=vae.path.name,
+        )  # fmt: skip
+    own = {name: (checkpoint, name) for name in checkpoint if not name.startswith(VAE)}
+    others = {
+        VAE + layouts.vae_name(name.removeprefix(prefix)): (vae, name)
+        for name in vae
+        if name.startswith(prefix) and not name.removeprefix(prefix).startswith(("loss.", "model_ema."))
+    }
+    made = Named({**own, **others})
+    _same_latents(checkpoint, made, vae.path.name)
+    return made
+
+
+def _same_latents(checkpoint: Weights, made: Named, name: str) -> None:
+    wanted = next((checkpoint.shapes[sign] for sign in _LATENT_OUT if sign in checkpoint.shapes), None)
+    found = made.shapes.get(VAE + "decoder.conv_in.weight")
+    if wanted and found and wanted[0] != found[1]:
+        raise ModelError(
+            f"The VAE {name} is made for {found[1]} planes of latents, the checkpoint for {wanted[0]}.",
+            "Choose a VAE for this family of models.", code="vae_differs", field="vae", file=name,
+        )  # fmt: skip
+
+
 def examine(file: ModelFile) -> None:
-    """Raise the ModelError that `load` would, as far as the file's header tells: fast, and without memory."""
-    with Weights(Path(file.path)) as weights:
-        _recognised(file, weights)
-        family(file.family).examine(weights.shapes)
+    """Raise the ModelError that `load` would, as far as the files' headers tell: fast, and without memory."""
+    with tensors_of(file) as (tensors, _):
+        family(file.family).examine(tensors.shapes)
 
 
 def load(file: ModelFile, numerics: Numerics, device: torch.device, check: Callable[[], None] = lambda: None) -> Model:
@@ -109,9 +176,8 @@ def load(file: ModelFile, numerics: Numerics, device: torch.device, check: Calla
     `modules.library.header.read` raises for one that cannot be read, ``model_unknown`` and ``model_layout`` for one
     of another family or with other tensors. Whatever was loaded before is not touched.
     """
-    with Weights(Path(file.path), check) as weights:
-        match = _recognised(file, weights)
-        model = family(file.family).build(weights, weights.shapes, numerics, device)
+    with tensors_of(file, check) as (tensors, match):
+        model = family(file.family).build(tensors, tensors.shapes, numerics, device)
     _same(file, stamp(file.path))
     model.diffusion = replace(match.diffusion, prediction=file.prediction, zero_snr=file.zero_snr)
     attention.install(model.parts()["network"], numerics.attention)
@@ -136,4 +202,12 @@ def _same(file: ModelFile, found: tuple[int, int]) -> None:
             f"The checkpoint {file.name} was replaced while it was in use.",
             "Generate again: the new file is read then.",
             code="model_changed", field="model.checkpoint", checkpoint=file.name,
+        )  # fmt: skip
+
+
+def _same_vae(file: VaeFile, found: tuple[int, int]) -> None:
+    if found != file.stamp:
+        raise ModelError(
+            f"The VAE {file.name} was replaced while it was in use.", "Generate again: the new file is read then.",
+            code="model_changed", field="vae", file=file.name,
         )  # fmt: skip

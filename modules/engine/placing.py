@@ -45,13 +45,31 @@ def stream(part: nn.Module, blocks: Iterable[nn.Module], device: torch.device) -
                 tensor.data = tensor.data.to(device)
     for block in passing:
         move(block, torch.device("cpu"))
-        # a pre-hook that returns nothing leaves the call's inputs as they are
-        block.register_forward_pre_hook(lambda module, *unused: move(module, device))
-        block.register_forward_hook(_leave)
+        visit = _Visit(device)
+        block.register_forward_pre_hook(visit.come)
+        block.register_forward_hook(visit.leave)
 
 
-def _leave(module: nn.Module, *unused: Any) -> None:
-    move(module, torch.device("cpu"))
+class _Visit:
+    """One block's stay on the device for one call; what waits in memory is the original and never copied back."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._home: list[Tensor] = []
+
+    def come(self, module: nn.Module, *unused: Any) -> None:
+        if self._home:
+            self.leave(module)  # the call before ended in an error
+        with torch.inference_mode(False), torch.no_grad():
+            self._home = [tensor.data for tensor in _tensors(module)]
+            for tensor in _tensors(module):
+                tensor.data = tensor.data.to(self._device, non_blocking=True)
+
+    def leave(self, module: nn.Module, *unused: Any) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            for tensor, home in zip(_tensors(module), self._home, strict=True):
+                tensor.data = home
+        self._home = []
 
 
 def size_bytes(part: nn.Module) -> int:
@@ -69,15 +87,22 @@ def _tensors(part: nn.Module) -> list[Tensor]:
     return list({id(tensor): tensor for tensor in (*part.parameters(), *part.buffers())}.values())
 
 
-def _locked(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+def _locked(tensors: list[Tensor]) -> Iterator[Tensor]:
     """Copies in page-locked memory, one after the other in slabs, with the same strides; on their way when returned."""
-    slab, at = torch.empty(0, dtype=torch.uint8), 0
-    for tensor in tensors:
-        size = tensor.numel() * tensor.element_size()
+    sizes = [-(-tensor.numel() * tensor.element_size() // ALIGNED) * ALIGNED for tensor in tensors]
+    slab, at, left = torch.empty(0, dtype=torch.uint8), 0, sum(sizes)
+    for tensor, size in zip(tensors, sizes, strict=True):
         if at + size > len(slab):
-            slab = torch.empty(max(SLAB_BYTES, size), dtype=torch.uint8, pin_memory=True)
-            at = 0
-        place = slab[at : at + size].view(tensor.dtype).as_strided(tensor.shape, tensor.stride())
+            slab, at = torch.empty(max(size, min(SLAB_BYTES, left)), dtype=torch.uint8, pin_memory=True), 0
+        bytes_here = tensor.numel() * tensor.element_size()
+        flat = slab[at : at + bytes_here].view(tensor.dtype)
+        place = flat.as_strided(tensor.shape, tensor.stride()) if _is_dense(tensor) else flat.view(tensor.shape)
         place.copy_(tensor.data, non_blocking=True)
         yield place
-        at += -(-size // ALIGNED) * ALIGNED
+        at, left = at + size, left - size
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers fill a stretch of memory without gaps, in whatever order."""
+    reach = sum((side - 1) * step for side, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.numel() == 0 or reach + 1 == tensor.numel()

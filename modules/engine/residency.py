@@ -23,7 +23,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from modules.core.plan import ModelFile
+from modules.core.plan import ModelFile, VaeFile
 from modules.engine import attention, placing
 from modules.engine.conditioning import Cache
 from modules.families.base import Model, Numerics
@@ -33,7 +33,7 @@ DEVICE_SHARE = 0.8  # of a GPU's memory that weights may take; the rest is for w
 WORKING_BYTES = 2**29  # left free on a GPU at the least, beside what other programs hold
 WAITING = torch.device("cpu")
 
-Key = tuple[str, tuple[int, int], str, str, bool]
+Key = tuple[str, tuple[int, int], str, str, bool, VaeFile | None]
 Place = Literal["device", "memory", "passing"]
 
 
@@ -175,7 +175,7 @@ class Residency:
         return bool(others) or moved or sliced
 
     def ledger(self) -> list[dict[str, object]]:
-        """What is loaded, for people: name, profile, bytes, and its parts' bytes and places; most recently used last."""
+        """What is loaded, for people: name, profile, bytes, its parts' bytes and places; the last one used is last."""
         return [
             {
                 "name": one.file.name, "numerics": one.numerics.name, "bytes": one.bytes,
@@ -285,7 +285,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _key(file: ModelFile, numerics: Numerics) -> Key:
-    return os.path.realpath(file.path), file.stamp, numerics.name, file.prediction, file.zero_snr
+    return os.path.realpath(file.path), file.stamp, numerics.name, file.prediction, file.zero_snr, file.vae
 
 
 def _expected_bytes(file: ModelFile, numerics: Numerics) -> int:

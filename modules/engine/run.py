@@ -129,7 +129,8 @@ class _Maker:
         """One attempt; where memory ran out, and some can be had, a second one, and the user hears of it."""
         try:
             with _memory():
-                return self._attempt(picture, numerics)
+                self._attempt(picture, numerics)
+            return
         except OutOfMemory as problem:
             short = problem.with_traceback(None)
             short.__context__ = None  # its frames would keep what filled the memory

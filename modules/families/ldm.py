@@ -22,6 +22,8 @@ BESIDE: dict[int, Literal["", "mask", "picture"]] = {0: "", 5: "mask", 4: "pictu
 LAYERS_PER_LEVEL = 2
 HEAD_WIDTH = 64  # of every attention but SD1's UNet's, which has eight heads of any width
 
+BESIDE: Mapping[int, Literal["mask", "picture"]] = {5: "mask", 4: "picture"}  # by channels beside the latents
+
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 
@@ -136,7 +138,7 @@ class LatentDiffusionModel(Model):
         unet = self.part("network")
         times = torch.full((len(x),), time, dtype=torch.float32, device=x.device)
         context = cond["context"].to(x.device, unet.dtype)
-        if "beside" in cond:
+        if self.beside and "beside" in cond:
             x = torch.cat([x, cond["beside"].to(x)], dim=1)
         if x.shape[1] != unet.config["in_channels"]:
             raise ModelError(
@@ -176,8 +178,8 @@ class LatentDiffusionModel(Model):
     def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """As `Model.posterior`."""
         vae = self.part("vae")
-        found = vae.encode(pixels.to(vae.dtype)).latent_dist
-        return found.mean.float() * self.family.latent_scale, found.std.float() * self.family.latent_scale
+        found, scale = vae.encode(pixels.to(vae.dtype)).latent_dist, self.family.latent_scale
+        return found.mean.float() * scale, found.std.float() * scale
 
     def picture_beside(self, pixels: Tensor) -> Tensor:
         """As `Model.picture_beside`: the latents without their scale (Brooks et al. 2022, arXiv:2211.09800)."""

@@ -25,6 +25,7 @@ from modules.library import header
 from modules.library.adapters import Adapters
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
+from modules.library.vaes import Vaes
 
 FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any case; files beside them count too
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
@@ -107,6 +108,7 @@ class Catalogue:
         wanted = folders if folders is not None else (settings.models, CHECKOUT / "models")
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
         self.adapters = Adapters(settings, self.folders, hashing=hashing)
+        self.vaes = Vaes(self.folders)
         self._database = Database(settings.data / ".cache" / "models.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()
         self._found: dict[str, Checkpoint] = {}
@@ -273,6 +275,8 @@ def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -
         if entry.name.startswith("."):
             continue
         stem, suffix = os.path.splitext(entry.name)
+        if stem.lower().endswith(".vae"):
+            continue  # the autoencoder of the checkpoint of that name
         if suffix.lower() in SUFFIXES and entry.is_file():
             name = prefix + stem
             if name.encode("utf-8", "ignore").decode() == name:  # else it has no name that a request could carry

@@ -82,6 +82,10 @@ def _models(request: GenerationRequest, catalogue: Catalogue) -> Iterator[Proble
     hires, refiner = request.hires, request.refiner
     main = yield from _model("model.checkpoint", request.model, catalogue)
     if main:
+        try:
+            catalogue.vaes.choose(request.vae, main.path)
+        except WorkbenchError as problem:
+            yield Problem.of(problem, "vae")
         with suppress(WorkbenchError):  # a tag that cannot be read is told with the prompt
             for problem in Chosen(request, main, catalogue.adapters).problems:
                 yield Problem.of(problem, "prompt")

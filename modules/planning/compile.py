@@ -51,7 +51,8 @@ def _models(request: GenerationRequest, catalogue: Catalogue) -> dict[str, Model
         choices[HIRES] = ModelChoice(checkpoint=request.hires.checkpoint, sha256=request.hires.sha256)
     if request.refiner:
         choices[REFINER] = ModelChoice(checkpoint=request.refiner.checkpoint, sha256=request.refiner.sha256)
-    return {key: as_file(choose(choice, catalogue)) for key, choice in choices.items()}
+    found = {key: choose(choice, catalogue) for key, choice in choices.items()}
+    return {key: as_file(one, catalogue.vaes.choose(request.vae, one.path)) for key, one in found.items()}
 
 
 def _passes(request: GenerationRequest, models: dict[str, ModelFile], multiple: int) -> tuple[Pass, ...]:

@@ -3,10 +3,11 @@
 from typing import Protocol, cast
 
 from modules.core.errors import ModelError
-from modules.core.plan import ModelFile
+from modules.core.plan import ModelFile, VaeFile
 from modules.core.request import ModelChoice
 from modules.families.base import Prediction
 from modules.library.checkpoints import Checkpoint
+from modules.library.vaes import Vae, Vaes
 from modules.planning.adapters import Adapters
 
 
@@ -20,6 +21,11 @@ class Catalogue(Protocol):
     @property
     def adapters(self) -> Adapters:
         """The LoRAs and embeddings."""
+        ...
+
+    @property
+    def vaes(self) -> Vaes:
+        """The autoencoders beside those of the checkpoints."""
         ...
 
 
@@ -42,8 +48,8 @@ def choose(choice: ModelChoice, catalogue: Catalogue) -> Checkpoint:
         ) from None  # fmt: skip
 
 
-def as_file(checkpoint: Checkpoint) -> ModelFile:
-    """The plan's word for a checkpoint."""
+def as_file(checkpoint: Checkpoint, vae: Vae | None = None) -> ModelFile:
+    """The plan's word for a checkpoint, with the autoencoder that takes the place of its own."""
     return ModelFile(
         name=checkpoint.name,
         path=str(checkpoint.path),
@@ -52,4 +58,5 @@ def as_file(checkpoint: Checkpoint) -> ModelFile:
         sha256=checkpoint.sha256,
         prediction=cast(Prediction, checkpoint.prediction),
         zero_snr=checkpoint.zero_snr,
+        vae=VaeFile(name=vae.name, path=str(vae.path), stamp=vae.stamp) if vae else None,
     )

@@ -181,15 +181,21 @@ def open_clip_names(weights: Mapping[str, Tensor], layers: int) -> dict[str, Ten
     return made
 
 
+def original_layout_of_vae(vae: AutoencoderKL) -> dict[str, Tensor]:
+    """An autoencoder's weights under their original names; its attention as 1x1 convolutions."""
+    named = {vae_key(key): value for key, value in vae.state_dict().items()}
+    return {
+        name: value[:, :, None, None] if ".attn_1." in name and value.ndim == 2 else value
+        for name, value in named.items()
+    }
+
+
 def original_layout(networks: Networks) -> dict[str, Tensor]:
     """All weights under their original names, as they are."""
     shape, made = networks.shape, dict[str, Tensor]()
     for key, value in networks.unet.state_dict().items():
         made["model.diffusion_model." + unet_key(key, shape)] = value
-    for key, value in networks.vae.state_dict().items():
-        name = vae_key(key)
-        one_by_one = ".attn_1." in name and value.ndim == 2
-        made["first_stage_model." + name] = value[:, :, None, None] if one_by_one else value
+    made |= {"first_stage_model." + name: value for name, value in original_layout_of_vae(networks.vae).items()}
     first = "cond_stage_model.transformer." if shape.family == "sd1" else "conditioner.embedders.0.transformer."
     if networks.text is not None:
         for key, value in networks.text.state_dict().items():
@@ -232,7 +238,7 @@ def write_full(path: Path, shape: Shape, seed: int) -> Path:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for content in _contents(layout, seed):
-            file.write(content.numpy().data)
+            file.write(content)
     return path
 
 
@@ -242,14 +248,18 @@ def networks_of_meta(shape: Shape) -> Networks:
         return networks_of(shape, 0)
 
 
-def _contents(layout: Mapping[str, tuple[int, ...]], seed: int) -> Iterator[Tensor]:
+def _contents(layout: Mapping[str, tuple[int, ...]], seed: int) -> Iterator[memoryview]:
+    """The bytes of every tensor, in pieces: a million numbers again and again, since drawing each takes minutes."""
     draw = torch.Generator().manual_seed(seed)
-    pool = torch.randn(2**22, generator=draw)  # drawing every number anew would take minutes
+    pool = torch.randn(2**20, generator=draw)
     for name, sides in layout.items():
-        count = int(torch.Size(sides).numel())
+        left = int(torch.Size(sides).numel())
         if len(sides) == 1:
-            yield torch.full(sides, 1.0 if name.endswith("weight") else 0.0, dtype=torch.float16)
+            yield torch.full(sides, 1.0 if name.endswith("weight") else 0.0, dtype=torch.float16).numpy().data.cast("B")
             continue
-        spread = (count / sides[0]) ** -0.5 if len(sides) > 1 else 1.0
-        start = int(torch.randint(2**20, (1,), generator=draw))
-        yield pool.roll(-start).repeat(-(-count // len(pool)))[:count].mul_(spread).half().reshape(sides)
+        spread = (left / sides[0]) ** -0.5 if len(sides) > 1 else 1.0
+        start = int(torch.randint(len(pool) // 2, (1,), generator=draw))
+        piece = (pool[start : start + left] * spread).half().numpy().data.cast("B")
+        while left > 0:
+            yield piece[: 2 * left]
+            left -= len(piece) // 2

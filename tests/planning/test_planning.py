@@ -11,6 +11,7 @@ from modules.core.errors import ModelError, NotFound, WorkbenchError
 from modules.core.geometry import Box, Size
 from modules.core.request import GenerationRequest
 from modules.library.checkpoints import Checkpoint
+from modules.library.vaes import Vaes
 from modules.planning.canvas import canvas_for, crop, enlarged
 from modules.planning.check import check
 from modules.planning.compile import compile
@@ -32,7 +33,7 @@ class NoAdapters:
 class Shelf:
     """A library of two checkpoints."""
 
-    adapters = NoAdapters()
+    adapters, vaes = NoAdapters(), Vaes(())
 
     def find(self, name_or_hash):
         for name, sha256 in HASHES.items():
