@@ -18,6 +18,7 @@ from modules.jobs.queue import Queue
 from modules.library.checkpoints import Checkpoint
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
+from modules.library.vaes import Vaes
 from modules.planning.phrases import Phrases
 from tests.httpapi.asgi import ask, post
 
@@ -36,6 +37,7 @@ class Shelf:
     """A catalogue of one."""
 
     adapters = NoAdapters()
+    vaes = Vaes(())
 
     def __init__(self):
         self.rows = [

@@ -1,7 +1,9 @@
 """The starter's file is an SD1 checkpoint by SD1's rules alone, and says what it knows."""
 
+import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +23,12 @@ from modules.training.layout import load_checkpoint
 from modules.training.networks import LATENT_SCALE
 from modules.training.questions import token_ids
 from modules.training.scenes import paint, sample_scene
+from modules.training.world import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "models/Stable-diffusion/atelier-starter.safetensors"
 PREVIEW = ROOT / "models/preview/atelier-starter.safetensors"
+SIZE = 128  # that it was trained at
 PREFIX = "cond_stage_model.transformer.text_model."
 SD1_DOWN, SD1_UP = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"], ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
 
@@ -40,7 +44,11 @@ def test_it_is_small_and_lists_its_words() -> None:
     assert CHECKPOINT.stat().st_size <= 64 * 2**20
     with safe_open(CHECKPOINT, "pt") as file:
         header = file.metadata()
-    assert json.loads(header["atelier.vocabulary"]) == vocabulary()
+    said, world = json.loads(header["atelier.vocabulary"]), vocabulary()
+    assert len(said["things"]) >= 12
+    for table in ("things", "colours", "places", "lights", "sizes"):
+        assert _names(said[table]) <= _names(world[table]), "it names what the world does not have"
+    assert set(said["backgrounds"]) <= set(world["backgrounds"])
     assert header["modelspec.prediction_type"] == "epsilon"
 
 
@@ -77,7 +85,7 @@ def test_a_plain_sd1_config_with_other_widths_draws_the_same(weights: dict[str, 
 def test_the_autoencoder_keeps_pictures_and_the_preview_decoder_shows_them() -> None:
     assert PREVIEW.stat().st_size < 300_000
     vae, preview = load_checkpoint(CHECKPOINT).vae.eval(), load_preview_decoder(PREVIEW)
-    pixels = np.stack([paint(sample_scene(7_000_000 + seed)).pixels for seed in range(4)])
+    pixels = np.stack([paint(scene, SIZE).pixels for scene in _familiar_scenes(4)])
     pictures = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
     with torch.no_grad():
         latents = vae.encode(pictures).latent_dist.mean
@@ -86,3 +94,26 @@ def test_the_autoencoder_keeps_pictures_and_the_preview_decoder_shows_them() -> 
     assert (again - pictures).abs().mean() < 0.035
     assert (small - F.avg_pool2d(pictures, 2)).abs().mean() < 0.06
     assert 0.7 < (latents * LATENT_SCALE).std() < 1.4
+
+
+def _names(words: list[dict[str, Any]]) -> set[str]:
+    return {word["name"] for word in words}
+
+
+def _familiar_scenes(count: int) -> list[Scene]:
+    """Scenes of which the file says that it knows everything in them."""
+    with safe_open(CHECKPOINT, "pt") as file:
+        said = json.loads(file.metadata()["atelier.vocabulary"])
+    grounds = _names(said["places"]) | set(said["backgrounds"])
+    styles = _names(said.get("styles", [])) or {"picture book"}
+    scenes = (sample_scene(seed) for seed in itertools.count(7_000_000))
+    known = (
+        scene
+        for scene in scenes
+        if {placed.thing for placed in scene.things} <= _names(said["things"])
+        and scene.ground in grounds
+        and scene.light in _names(said["lights"])
+        and scene.style in styles
+        and scene.weather is None
+    )
+    return list(itertools.islice(known, count))
