@@ -92,9 +92,8 @@ def main() -> None:
     slope = float(np.polyfit(range(len(measured)), measured, 1)[0])
     print(f"{given.swaps} swaps; {np.mean(loaded_mb):.1f} MB while loaded")
     print(f"| before | {before:.1f} MB |")
-    print(
-        f"| after the last unloadings | {last:.1f} MB ({last / before - 1:+.1%}, {last - before:+.1f} MB; target: within 5% or 100 MB) |"
-    )
+    change = f"{last / before - 1:+.1%}, {last - before:+.1f} MB"
+    print(f"| after the last unloadings | {last:.1f} MB ({change}; target: within 5% or 100 MB) |")
     print(f"| slope | {slope:+.3f} MB a swap (target: below 1) |")
     if given.device == "cuda":
         print(f"| on the device after unloadings | {on_device[WARM_UP]:.1f} MB, at the end {on_device[-1]:.1f} MB |")

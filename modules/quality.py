@@ -24,7 +24,7 @@ def check() -> int:
     commands = (
         ["-m", "ruff", "format", "--check", "."],
         ["-m", "ruff", "check", "."],
-        ["-m", "basedpyright", "--level", "error"],
+        ["-m", "basedpyright", "--level", "error", "--pythonpath", sys.executable],
         ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     )
     failed = [command for command in commands if subprocess.run([sys.executable, *command], cwd=CHECKOUT).returncode]

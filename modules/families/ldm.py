@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 GROUPS = 32
-BESIDE: dict[int, Literal["", "mask", "picture"]] = {0: "", 5: "mask", 4: "picture"}  # by channels more than x has
 LAYERS_PER_LEVEL = 2
 HEAD_WIDTH = 64  # of every attention but SD1's UNet's, which has eight heads of any width
-
 BESIDE: Mapping[int, Literal["mask", "picture"]] = {5: "mask", 4: "picture"}  # by channels beside the latents
 
 UNET = "model.diffusion_model."

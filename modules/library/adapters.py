@@ -54,7 +54,7 @@ class Adapter:
     path: Path
     size_bytes: int
     mtime_ns: int
-    beside: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    beside: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
     beside_stamp: str = ""
     facts: Facts | None = None
     card: Card | None = None
@@ -479,21 +479,28 @@ def _as_json(one: Adapter) -> str:
 
 
 def _from_row(row: sqlite3.Row) -> Adapter:
-    said = json.loads(row["facts"])
-    facts, card, problem = said["facts"], said["card"], said["problem"]
+    said: dict[str, Any] = json.loads(row["facts"])
+    facts: dict[str, Any] | None = said["facts"]
+    problem: dict[str, Any] | None = said["problem"]
     return Adapter(
         said["kind"], said["name"], Path(row["path"]), row["size_bytes"], row["mtime_ns"],
         beside_stamp=row["beside"], sha256=row["sha256"], payload_sha256=row["payload_sha256"],
         facts=_facts(facts) if facts else None,
-        card=Card(**{**card, "words": tuple(card["words"])}) if card else None,
+        card=_card(said["card"]) if said["card"] else None,
         problem=ModelError(problem["message"], problem["hint"], code=problem["code"], **problem.get("facts", {}))
         if problem else None,
     )  # fmt: skip
 
 
+def _card(said: dict[str, Any]) -> Card:
+    said["words"] = tuple(said["words"])
+    return Card(**said)
+
+
 def _facts(said: dict[str, Any]) -> Facts:
-    embeddings = {name: (count, widths) for name, (count, widths) in said["embeddings"].items()}
-    return Facts(**{**said, "kinds": tuple(said["kinds"]), "tags": tuple(said["tags"]), "embeddings": embeddings})
+    said["kinds"], said["tags"] = tuple(said["kinds"]), tuple(said["tags"])
+    said["embeddings"] = {name: (count, widths) for name, (count, widths) in said["embeddings"].items()}
+    return Facts(**said)
 
 
 def _folder(kind: Kind) -> str:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modules.core.errors import ModelError
 from modules.library import header
@@ -70,7 +71,7 @@ class Vaes:
         names = {vae.name.lower(): vae.name for vae in known}
         near = difflib.get_close_matches(word, names, n=1, cutoff=0.0)
         hint = f"The nearest is {names[near[0]]!r}." if near else "Put one into models/VAE, or choose the model's own."
-        facts = {"nearest": names[near[0]]} if near else {}
+        facts: dict[str, Any] = {"nearest": names[near[0]]} if near else {}
         raise ModelError(f"There is no VAE {wanted!r}.", hint, code="unknown_vae", field="vae", name=wanted, **facts)
 
     def _files(self) -> Iterator[Path]:

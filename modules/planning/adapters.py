@@ -103,7 +103,7 @@ class Chosen:
 def refuse_other_family(adapter: Adapter, checkpoint: Checkpoint) -> None:
     """Raise ModelError where an adapter is known to be made for another architecture than the checkpoint's."""
     made_for, wanted = adapter.family, checkpoint.family
-    if made_for is None or made_for == wanted or wanted not in FAMILIES:
+    if made_for is None or wanted is None or made_for == wanted or wanted not in FAMILIES:
         return
     raise ModelError(
         f"The LoRA {adapter.name!r} is made for {FAMILIES[made_for]}; the checkpoint {checkpoint.name!r} is "
@@ -122,7 +122,8 @@ def known_words(prompt: str, checkpoint: Checkpoint | None, library: Adapters) -
             facts = library.find("lora", lora.name).facts
         except ModelError:
             continue
-        found |= {word: vectors for word, (vectors, _) in (facts.embeddings if facts else {}).items()}
+        if facts:
+            found |= {word: vectors for word, (vectors, _) in facts.embeddings.items()}
     return found
 
 

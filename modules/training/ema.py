@@ -21,7 +21,9 @@ class Ema:
     def update(self, step: int) -> None:
         """Take in the module's present weights; early steps count more, so that the start is soon forgotten."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.weights.values()), list(self.theirs.values()), 1 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]  # one kernel for all
+            list(self.weights.values()), list(self.theirs.values()), 1 - decay
+        )
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:

@@ -126,7 +126,7 @@ def train_judge(
         return load_judge(path, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        judge = Judge().to(device, memory_format=torch.channels_last).train()
+        judge = Judge().to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     noise = torch.Generator(device).manual_seed(5)
     optimizer = torch.optim.AdamW(judge.parameters(), 3e-3, weight_decay=1e-3)
     weight = torch.ones(len(THINGS) + 1, device=device)

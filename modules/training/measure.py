@@ -129,7 +129,8 @@ def draw(
         )  # fmt: skip
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device != "cpu"):
             for few in (latents / LATENT_SCALE).split(16):
-                pictures.append(networks.vae.decode(few).sample.float().clamp(-1, 1).cpu())
+                shown = networks.vae.decode(few).sample  # type: ignore[arg-type]  # any tensor of floats will do
+                pictures.append(shown.float().clamp(-1, 1).cpu())
     return torch.cat(pictures)
 
 
