@@ -1,4 +1,4 @@
-// The row of chosen styles in the form, and the panel in which styles are chosen, written, changed and taken out.
+// The chosen styles under the prompt, and the panel in which styles are chosen, written, changed and taken out.
 import { Refused, get, post } from "./api.js";
 import { say } from "./boot.js";
 import { appears, fill, h, icon } from "./dom.js";
@@ -7,11 +7,14 @@ import { sentence } from "./messages.js";
 import { notice } from "./notices.js";
 import { openPanel } from "./panel.js";
 
-let row = null;
+let row = null; // under the prompt: a chip for each chosen style, nothing where there is none
 let known = []; // [{name, prompt, negative_prompt, own}]
 
 export async function start() {
   row = await appears("#styles_row");
+  (await appears("#beside_prompt")).prepend(
+    h("button", { class: "link", type: "button", id: "styles_open", "aria-haspopup": "dialog", title: say("styles.title"), onclick: open }, say("control.styles.label")),
+  );
   onForm((names) => names.includes("styles") && draw());
   await refresh();
   draw();
@@ -42,7 +45,6 @@ function draw() {
   const gone = (name) => known.length > 0 && !known.some((style) => style.name === name);
   fill(
     row,
-    h("span", { class: "row-label", id: "styles_label" }, say("control.styles.label")),
     names.map((name) =>
       h(
         "button",
@@ -54,11 +56,6 @@ function draw() {
         name,
         icon("close"),
       ),
-    ),
-    h(
-      "button",
-      { class: "style-add", type: "button", "data-key": "styles", "aria-haspopup": "dialog", "aria-describedby": "styles_label", onclick: open },
-      say("styles.choose"),
     ),
     names.length > 0 &&
       h("button", { class: "link", type: "button", "data-key": "styles-write", title: say("styles.write_hint"), onclick: () => apply({ write_styles: true }) }, say("styles.write")),

@@ -18,7 +18,6 @@ def build(form: Form) -> dict[str, Any]:
         with gr.Column(elem_id="controls"):
             _rows([row for row in form.controls if not row.fold], made)
             gr.Column(elem_id="model_row")
-            gr.Column(elem_id="styles_row")
             for fold in form.folds:
                 with gr.Accordion(fold_label(fold), open=False, elem_id=fold_id(fold), elem_classes=["fold", "pro"]):
                     _rows([row for row in form.controls if row.fold == fold.name], made)
@@ -41,6 +40,8 @@ def _rows(rows: list[Control], made: dict[str, Any]) -> None:
                 made[beside.name] = _component(beside)
         else:
             made[row.name] = _component(row)
+        if row.name == "prompt":
+            gr.Column(elem_id="styles_row")
 
 
 def _component(row: Control) -> Any:
