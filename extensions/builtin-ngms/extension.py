@@ -24,4 +24,4 @@ class NegativeGuidanceMinimumSigma(Extension):
     @hook
     def before_guidance(self, upcoming):
         if upcoming.sigma < self.below and (self.every_step or upcoming.call % 2):
-            upcoming.scale = 1.0
+            upcoming.skip = True

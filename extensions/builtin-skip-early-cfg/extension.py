@@ -23,4 +23,4 @@ class SkipEarlyCFG(Extension):
     @hook
     def before_guidance(self, upcoming):
         if self.share > 0 and upcoming.share is not None and upcoming.share <= self.share:
-            upcoming.scale = 1.0
+            upcoming.skip = True

@@ -51,10 +51,6 @@ class Sampling(Part):
     unipc_variant: Literal["bh1", "bh2"] = "bh1"
     unipc_skip: Literal["time_uniform", "time_quadratic", "logSNR"] = "time_uniform"
     unipc_lower_order_final: bool = True
-    # Where the unconditional half is left out: every other step below a sigma (or every step), or the first share.
-    s_min_uncond: Annotated[float, Field(ge=0.0, le=limits.SIGMA)] = 0.0
-    s_min_uncond_all: bool = False
-    skip_early_cond: Share = 0.0
 
     @field_validator("sampler")
     @classmethod
@@ -327,11 +323,32 @@ class GenerationRequest(Part):
                 "Update Atelier to read it.",
                 field="version",
             )
-        return validated(cls, data)
+        return validated(cls, _without_retired(data))
 
     def hash(self) -> str:
         """sha256 of the canonical JSON, 64 hex digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+_RETIRED = ("s_min_uncond", "s_min_uncond_all", "skip_early_cond")  # of sampling; extensions do that
+
+
+def _without_retired(data: Any) -> Any:
+    """Parsed JSON with fields of earlier requests said as what took their place; anything else unchanged."""
+    if not isinstance(data, dict) or not isinstance((request := cast(dict[str, Any], data)).get("sampling"), dict):
+        return cast(Any, data)
+    sampling: dict[str, Any] = request["sampling"]
+    said = {name: value for name, value in sampling.items() if name in _RETIRED}
+    if not said:
+        return request
+    kept = {name: value for name, value in sampling.items() if name not in _RETIRED}
+    extensions: dict[str, Any] = {}
+    if said.get("s_min_uncond"):
+        extensions["ngms"] = {"below": said["s_min_uncond"], "every_step": bool(said.get("s_min_uncond_all"))}
+    if said.get("skip_early_cond"):
+        extensions["skip-early-cfg"] = {"share": said["skip_early_cond"]}
+    given: dict[str, Any] = request.get("extensions") or {}
+    return {**request, "sampling": kept, "extensions": {**extensions, **given}}
 
 
 def _furthest(frame: Box) -> int:

@@ -27,17 +27,19 @@ Negative = Callable[[float], Cond]
 
 @dataclass
 class Upcoming:
-    """What one call of the denoiser is about to do, for hooks to edit: set ``scale``.
+    """What one call of the denoiser is about to do, for hooks to edit: set ``scale`` or ``skip``.
 
-    A scale of 1 leaves the unconditional half out, which is half of the work; where the sampler needs that half
-    (``keep_uncond``) it is computed all the same. ``share`` is the part of the walk done before this call, 0-1,
-    None where an adaptive sampler does not know.
+    A scale of 1 leaves the unconditional half out, which is half of the work; so does ``skip``, with which the
+    prompt's first part stands for the negative prompt, so that AND parts keep their guidance. Where the sampler needs
+    that half (``keep_uncond``) it is computed all the same. ``share`` is the part of the walk done before this call,
+    0-1, None where an adaptive sampler does not know.
     """
 
     sigma: float
     call: int
     share: float | None
     scale: float
+    skip: bool = False
 
 
 def _nothing_to_call(*_: object, **__: object) -> Tensor:
@@ -93,7 +95,6 @@ def guide(
     before: Callable[[Upcoming], None] | None = None,
     after: Callable[[Guided], None] | None = None,
     calls: int | None = None,
-    skips: Callable[[Upcoming], bool] | None = None,
     picture_scale: float = 1.0,
 ) -> Denoiser:
     """``uncond + scale * sum of w_i (cond_i - uncond)`` as a denoiser (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
@@ -102,7 +103,7 @@ def guide(
     ``keep_uncond``. Conditionings of equal shapes share one network call, others have their own. ``one_by_one`` calls
     the network for one picture at a time, so that a picture in a batch equals the same picture alone, bit for bit.
     ``before`` may edit the scale of each call, of which there will be ``calls`` (None: unknown), ``after`` each result.
-    ``skips`` says in which calls the prompt alone counts. With a ``picture_scale`` other than 1 the network's picture
+    With a ``picture_scale`` other than 1 the network's picture
     beside x has a guidance of its own: Brooks et al. 2022 (arXiv:2211.09800), equation 3.
     """
     count = 0
@@ -117,7 +118,7 @@ def guide(
         parts, empty = positive(sigma), negative(sigma)
         total = sum(part.weight for part in parts)
         without = [_blind(empty)] if picture_scale != 1.0 and "beside" in empty else []
-        skip = skips is not None and skips(upcoming) and not keep_uncond and not without
+        skip = upcoming.skip and not keep_uncond and not without
         wants_uncond = keep_uncond or bool(without) or (now * total != 1.0 and not skip)
         conds = [part.cond for part in parts] + ([empty] if wants_uncond else []) + without
         predicted = predict_each(predict, x, sigma, conds, one_by_one)
@@ -135,28 +136,13 @@ def guide(
             )
             return _mean(_summed(answers, asked), sum(part.weight for part in asked))
 
-        guided = Guided(x, sigma, _mean(summed, total), uncond, denoised, now, upcoming.call, again)
+        told = 1.0 if skip else now  # what guidance there was
+        guided = Guided(x, sigma, _mean(summed, total), uncond, denoised, told, upcoming.call, again)
         if after is not None:
             after(guided)
         return Denoised(guided.denoised, guided.cond, guided.uncond)
 
     return denoiser
-
-
-def skipping(below: float, every: bool, early: float) -> Callable[[Upcoming], bool] | None:
-    """The calls that leave the negative prompt out; None where there are none.
-
-    The first ``early`` share (0-1) of them, and below a sigma every other one, or ``every`` one of them: negative
-    guidance minimum sigma, as A1111 counts it. With AND the first part then stands for the negative prompt.
-    """
-    if below <= 0 and early <= 0:
-        return None
-
-    def skips(call: Upcoming) -> bool:
-        is_early = early > 0 and call.share is not None and call.share <= early
-        return is_early or ((every or call.call % 2 == 1) and call.sigma < below)
-
-    return skips
 
 
 def with_beside(positive: Positive, negative: Negative, seen: Tensor) -> tuple[Positive, Negative]:

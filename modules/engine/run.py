@@ -29,7 +29,7 @@ from modules.engine.conditioning import Conditioning
 from modules.engine.decode import decode, finish, is_out_of_memory
 from modules.engine.denoise import Call, Denoiser, denoise
 from modules.engine.guard import guarded
-from modules.engine.guidance import Negative, Positive, along, guide, skipping, with_beside
+from modules.engine.guidance import Negative, Positive, along, guide, with_beside
 from modules.engine.inpaint import Kept, keeping, keeping_before, shown
 from modules.engine.prediction import Prediction
 from modules.engine.refiner import past, switching
@@ -293,7 +293,7 @@ class _Maker:
         clock: tuple[Positive, Negative],
         sigmas: Sequence[float],
     ) -> Denoiser:
-        facts, own, start = find_sampler(one.sampler), self.request.sampling, self.request.start
+        facts, start = find_sampler(one.sampler), self.request.start
         edits = loaded.model.beside == "picture" and start is not None
         return guide(
             prediction.x0(loaded.model.network),
@@ -303,7 +303,6 @@ class _Maker:
             calls=SAMPLERS[one.sampler].calls(sigmas),
             before=self.hooks.before_guidance if self.hooks.has("before_guidance") else None,
             after=self.hooks.after_guidance if self.hooks.has("after_guidance") else None,
-            skips=skipping(own.s_min_uncond, own.s_min_uncond_all, own.skip_early_cond),
             picture_scale=start.image_cfg_scale if edits and start else 1.0,
         )
 

@@ -50,7 +50,7 @@ class Points:
 
     @_spec
     def before_guidance(self, upcoming: Any) -> None:
-        """Edit ``upcoming.scale`` before every call (1 skips the unconditional half); it has sigma, call and share."""
+        """Edit ``upcoming.scale`` before every call, or set ``upcoming.skip``; it has sigma, call and share."""
 
     @_spec
     def after_guidance(self, guided: Any) -> None:
@@ -175,15 +175,15 @@ class Hooks:
         ]
 
     def before_guidance(self, upcoming: Any) -> None:
-        """One that fails, or leaves no finite number, leaves ``upcoming.scale`` as it was before it."""
+        """One that fails, or leaves no finite number, leaves ``upcoming`` as it was before it."""
         for implementation in self._implementations("before_guidance"):
-            kept = upcoming.scale
+            kept, skip = upcoming.scale, upcoming.skip
             answer = self._guarded(implementation, "before_guidance", {"upcoming": upcoming})
             if answer is not FAILED and not _is_finite(upcoming.scale):
                 self._leave_out(implementation, "before_guidance", "it left no finite number in upcoming.scale")
                 answer = FAILED
             if answer is FAILED:
-                upcoming.scale = kept
+                upcoming.scale, upcoming.skip = kept, skip
 
     def after_guidance(self, guided: Any) -> None:
         """One that fails leaves no half-made edit behind: ``guided.denoised`` goes back to what it was before it."""

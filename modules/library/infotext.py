@@ -42,11 +42,16 @@ _SAMPLING: Final = (
     ("Schedule max sigma", "sigma_max", float), ("Schedule rho", "rho", float),
     ("Beta schedule alpha", "beta_alpha", float), ("Beta schedule beta", "beta_beta", float),
     ("Discard penultimate sigma", "discard_penultimate", bool), ("SGM noise multiplier", "sgm_noise_multiplier", bool),
-    ("NGMS", "s_min_uncond", float), ("NGMS all steps", "s_min_uncond_all", bool),
-    ("Skip Early CFG", "skip_early_cond", float), ("UniPC variant", "unipc_variant", str),
+    ("UniPC variant", "unipc_variant", str),
     ("UniPC skip type", "unipc_skip", str), ("UniPC order", "unipc_order", int),
     ("UniPC lower order final", "unipc_lower_order_final", bool),
 )  # fmt: skip
+# What A1111 has of its own and here an extension does: extension -> key, field, kind; without the first there is none.
+_EXTENDED: Final = {
+    "ngms": (("NGMS", "below", float), ("NGMS all steps", "every_step", bool)),
+    "skip-early-cfg": (("Skip Early CFG", "share", float),),
+}
+_EXTENDED_MOST: Final = {"ngms": 15.0, "skip-early-cfg": 1.0}  # the first field's largest value
 _HIRES_SIGNS: Final = frozenset({"Hires upscale", "Hires resize", "Hires upscaler", "Hires steps"})
 _HIRES_WORDS: Final = {
     "Hires upscaler": "upscaler", "Hires checkpoint": "checkpoint", "Hires sampler": "sampler",
@@ -95,6 +100,7 @@ def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> 
     vary = request.variation if request.variation_seeds() else None
     sha256 = str(facts.get("sha256") or request.model.sha256 or "")
     strength = start.denoise_strength if start else hires.denoise_strength if hires else None
+    extended = dict(_extended(request))
     listed: list[tuple[str, Any]] = [
         ("Steps", sampling.steps),
         ("Sampler", sampling.sampler),
@@ -115,7 +121,7 @@ def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> 
         ("Clip skip", request.clip_skip if request.clip_skip > 1 else None),
         ("ENSD", request.ensd or None),
         ("RNG", request.noise.upper()),
-        ("NGMS", sampling.s_min_uncond or None),
+        ("NGMS", extended.get("NGMS")),
         ("Tiling", TILING.get(request.tiling)),
         *(_hires(hires, start is not None) if hires else ()),
         ("Refiner", request.refiner.checkpoint if request.refiner else None),
@@ -125,6 +131,7 @@ def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> 
         ("Extra noise", start.extra_noise or None if start else None),
         ("Eta DDIM" if sampling.sampler.startswith("DDIM") else "Eta", sampling.eta),
         *_sampling(request),
+        *((key, value) for key, value in extended.items() if key != "NGMS"),
         ("Noise Schedule", _ZERO_SNR if sampling.zero_terminal_snr else None),
         ("Emphasis", EMPHASIS[request.emphasis] if request.emphasis != "original" else None),
         ("Lora hashes", _hashes(facts.get("lora_hashes"))),
@@ -136,6 +143,8 @@ def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> 
     ]  # fmt: skip
     room = limits.INFOTEXT_WRITTEN_BYTES - 4 * sum(map(len, _texts(request))) - 16_384
     for name, settings in request.extensions.items():
+        if _is_extended(name, settings):
+            continue
         written = json.dumps(settings, ensure_ascii=False)
         room -= 2 * len(written.encode("utf-8", "replace"))
         if room > 0 and _KEY.fullmatch(_EXTENSION + name):
@@ -176,8 +185,25 @@ def _inpaint(inpaint: Inpaint) -> Pairs:
 def _sampling(request: GenerationRequest) -> Pairs:
     plain = type(request.sampling)()
     for key, name, _ in _SAMPLING:
-        if key != "NGMS":  # stands among the first keys
-            yield key, _but(getattr(request.sampling, name), getattr(plain, name))
+        yield key, _but(getattr(request.sampling, name), getattr(plain, name))
+
+
+def _extended(request: GenerationRequest) -> Pairs:
+    """Extensions' settings under A1111's keys."""
+    for name, rows in _EXTENDED.items():
+        settings = request.extensions.get(name)
+        if settings is not None and _is_extended(name, settings):
+            yield from ((key, settings[field] or None) for key, field, _ in rows)
+
+
+def _is_extended(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether A1111's keys say all of an extension's settings."""
+    rows = _EXTENDED.get(name, ())
+    if not rows or set(settings) != {field for _, field, _ in rows}:
+        return False
+    first, *others = (settings[field] for _, field, _ in rows)
+    is_number = isinstance(first, int | float) and not isinstance(first, bool)
+    return is_number and 0 < first <= _EXTENDED_MOST[name] and all(isinstance(other, bool) for other in others)
 
 
 def _soft(soft: SoftInpaint) -> Pairs:
@@ -429,6 +455,7 @@ class _Reader(Gathering):
         self._named("Combinations", "combinations", bool)
 
     def _extensions(self) -> None:
+        self._extended()
         for key in [key for key in self._left if self._is_ours and key.startswith(_EXTENSION)]:
             name = key.removeprefix(_EXTENSION)
             try:
@@ -439,6 +466,15 @@ class _Reader(Gathering):
                 continue
             del self._left[key]
             self.take("extensions", extensions)
+
+    def _extended(self) -> None:
+        """What A1111 has under keys of its own as settings of the extensions that do it here."""
+        for name, ((key, field, _), *others) in _EXTENDED.items():
+            given = self._parse(self._left.pop(key, ""), float)
+            flags = {other: self._left.pop(flag, "") == "True" for flag, other, _ in others}
+            if given and given > 0:
+                settings = {field: min(given, _EXTENDED_MOST[name]), **flags}
+                self.take("extensions", {**self.fields.get("extensions", {}), name: settings})
 
     def _parsed(self, path: str, written: str) -> None:
         """A field whose value is JSON."""

@@ -34,23 +34,36 @@ def test_interval_guides_between_its_ends(sigma, scale):
     assert call.scale == scale
 
 
-@pytest.mark.parametrize(("share", "scale"), [(0.0, 1.0), (0.1, 1.0), (0.15, 7.0), (None, 7.0)])
-def test_early_calls_are_skipped(share, scale):
+@pytest.mark.parametrize(("share", "skips"), [(0.0, True), (0.1, True), (0.15, False), (None, False)])
+def test_early_calls_are_skipped(share, skips):
     call = upcoming(share=share)
     load("skip-early-cfg").SkipEarlyCFG(share=0.1).before_guidance(call)
-    assert call.scale == scale
+    assert call.skip == skips
 
 
 def test_ngms_skips_odd_calls_below_its_sigma():
     kind = load("ngms").NegativeGuidanceMinimumSigma
-    for extension, wanted in ((kind(below=2.0), [7, 1, 7, 1]), (kind(below=2.0, every_step=True), [1] * 4)):
+    for extension, wanted in ((kind(below=2.0), [False, True] * 2), (kind(below=2.0, every_step=True), [True] * 4)):
         calls = [upcoming(1.9, n) for n in range(4)]
         for call in calls:
             extension.before_guidance(call)
-        assert [call.scale for call in calls] == wanted
+        assert [call.skip for call in calls] == wanted
     high = upcoming(2.0, 1)
     kind(below=2.0).before_guidance(high)
-    assert high.scale == 7.0
+    assert not high.skip
+
+
+def test_with_and_the_first_part_stands_for_the_negative_prompt_where_that_is_skipped():
+    """As A1111 has it: the first part's prediction takes the unconditional one's place under the same scale."""
+
+    def predict(x, sigma, cond):
+        return x * 0 + cond["context"].mean((1, 2)).view(-1, 1, 1, 1)
+
+    hooks = Hooks([("ngms", load("ngms").NegativeGuidanceMinimumSigma(below=99.0, every_step=True))], pytest.fail)
+    parts = [Weighted({"context": torch.full((1, 77, 4), value)}, weight) for value, weight in ((1.0, 1.0), (3.0, 0.5))]
+    denoiser = guide(predict, lambda _: parts, lambda _: {"context": torch.zeros(1, 77, 4)}, 7.0,
+                     before=hooks.before_guidance)  # fmt: skip
+    assert float(denoiser(torch.zeros(1, 4, 2, 2), 1.0).x0.mean()) == pytest.approx(1.0 + 7.0 * 0.5 * (3.0 - 1.0))
 
 
 def test_a_skipped_half_is_not_computed():

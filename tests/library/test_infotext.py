@@ -222,7 +222,6 @@ SAMPLING = st.builds(
     zero_terminal_snr=st.booleans(), sgm_noise_multiplier=st.booleans(), unipc_order=st.none() | st.integers(1, 50),
     unipc_variant=st.sampled_from(["bh1", "bh2"]),
     unipc_skip=st.sampled_from(["time_uniform", "time_quadratic", "logSNR"]), unipc_lower_order_final=st.booleans(),
-    s_min_uncond=POSITIVE, s_min_uncond_all=st.booleans(), skip_early_cond=FLOATS,
 )  # fmt: skip
 HIRES = st.builds(
     Hires, scale=st.floats(1, 4), steps=st.integers(0, 150), denoise_strength=FLOATS, upscaler=LINE,
@@ -313,7 +312,7 @@ FULL = {
         "s_tmin": 0.3, "s_tmax": 0.4, "s_noise": 0.5, "sigma_min": 0.6, "sigma_max": 0.7, "rho": 0.8,
         "beta_alpha": 0.9, "beta_beta": 1.1, "discard_penultimate": True, "zero_terminal_snr": True,
         "sgm_noise_multiplier": True, "unipc_order": 2, "unipc_variant": "bh2", "unipc_skip": "logSNR",
-        "unipc_lower_order_final": False, "s_min_uncond": 1.2, "s_min_uncond_all": True, "skip_early_cond": 0.2,
+        "unipc_lower_order_final": False,
     },
     "model": {"checkpoint": "g"}, "refiner": {"checkpoint": "h", "switch_at": 0.5}, "emphasis": "none",
     "tiling": "x", "compat": ["a1111"], "extensions": {"i": {"j": 1}},
@@ -332,8 +331,27 @@ FULL = {
 }  # fmt: skip
 
 
+EXTENDED = {"ngms": {"below": 1.2, "every_step": True}, "skip-early-cfg": {"share": 0.2}}
+
+
+@pytest.mark.parametrize("settings", [EXTENDED["ngms"], {"below": 1.2}, {"below": 1.2, "every_step": False}, {}])
+def test_extensions_that_a1111_has_keys_for_come_back_whole(settings):
+    request = BASE.model_copy(update={"extensions": {"ngms": settings}})
+    text = write(request, {}, 0)
+    assert ("Extension ngms" in text) == (len(settings) < 2)
+    assert read(text).fields["extensions"] == {"ngms": settings}
+
+
+def test_a_stored_request_of_earlier_says_its_skips_as_extensions():
+    old = {"seed": 1, "sampling": {"steps": 9, "s_min_uncond": 1.2, "s_min_uncond_all": True, "skip_early_cond": 0.2}}
+    request = GenerationRequest.from_data(old)
+    assert (request.extensions, request.sampling.steps) == (EXTENDED, 9)
+    silent = {"s_min_uncond": 0.0, "s_min_uncond_all": False, "skip_early_cond": 0.0}
+    assert GenerationRequest.from_data({"seed": 1, "sampling": silent}) == GenerationRequest(seed=1)
+
+
 def test_the_whole_text_in_its_order():
-    text = write(GenerationRequest.from_data({**FULL, "extensions": {}}), {"vae_sha256": "cd" * 32}, 0)
+    text = write(GenerationRequest.from_data({**FULL, "extensions": EXTENDED}), {"vae_sha256": "cd" * 32}, 0)
     assert text.splitlines()[2] == (
         "Steps: 9, Sampler: Euler, Schedule type: Karras, CFG scale: 3, Image CFG scale: 1.2, Seed: 1, Size: 64x72, "
         "Model: g, VAE hash: cdcdcdcdcd, VAE: f, Variation seed: 2, Variation seed strength: 0.5, "
@@ -345,8 +363,8 @@ def test_the_whole_text_in_its_order():
         "Masked area padding: 6, Masked content: latent noise, Noise multiplier: 0.9, Extra noise: 0.1, Eta: 0.1, "
         "Sigma churn: 0.2, Sigma tmin: 0.3, Sigma tmax: 0.4, Sigma noise: 0.5, Schedule min sigma: 0.6, "
         "Schedule max sigma: 0.7, Schedule rho: 0.8, Beta schedule alpha: 0.9, Beta schedule beta: 1.1, "
-        "Discard penultimate sigma: True, SGM noise multiplier: True, NGMS all steps: True, Skip Early CFG: 0.2, "
-        "UniPC variant: bh2, UniPC skip type: logSNR, UniPC order: 2, UniPC lower order final: False, "
+        "Discard penultimate sigma: True, SGM noise multiplier: True, UniPC variant: bh2, UniPC skip type: logSNR, "
+        "UniPC order: 2, UniPC lower order final: False, NGMS all steps: True, Skip Early CFG: 0.2, "
         "Noise Schedule: Zero Terminal SNR, Emphasis: None, Soft inpainting enabled: True, "
         "Soft inpainting schedule bias: 2, Soft inpainting preservation strength: 1, "
         "Soft inpainting transition contrast boost: 2, Soft inpainting mask influence: 0.5, "
