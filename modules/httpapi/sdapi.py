@@ -1,23 +1,23 @@
 """A1111's HTTP dialect over our queue: clients of /sdapi/v1 find what they know, and nothing is pretended."""
 
 import asyncio
-import base64
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import psutil
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from modules.core import strictjson
 from modules.core.errors import BadValue, NotFound, WorkbenchError
 from modules.core.events import ENDINGS
-from modules.core.sampling import SAMPLERS, SCHEDULES
-from modules.extend.api import Control
-from modules.httpapi import sdresult
-from modules.httpapi.sdrequest import CHECKPOINT, CLIP_SKIP, FORMAT, Payload, Translation, translate
+from modules.httpapi import sdextras, sdlists, sdoptions, sdresult
+from modules.httpapi.sdlists import title
+from modules.httpapi.sdoptions import CHECKPOINT, FORMAT
+from modules.httpapi.sdpayload import ImageToImage, Payload, TextToImage
+from modules.httpapi.sdpictures import decoded
+from modules.httpapi.sdrequest import Translation, translate
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Json, Raw, client_of
 from modules.jobs.job import Job
@@ -25,11 +25,6 @@ from modules.library.pictures import Picture
 
 CLIENT = "sdapi"
 LOOK_AGAIN_S = 5.0
-# Things that this version does not have: clients ask for the lists and find them empty.
-EMPTY_LISTS = (
-    "sd-vae", "loras", "hypernetworks", "face-restorers", "upscalers", "realesrgan-models", "prompt-styles",
-    "extensions",
-)  # fmt: skip
 
 
 class Dialect:
@@ -37,25 +32,26 @@ class Dialect:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.clip_skip = 1
+        self.calls: dict[str, tuple[str, ...]] = {}  # a running call's jobs, by the id of each of them
+        self.present: dict[str, Any] = {}  # options that clients changed, in A1111's words
 
     def options(self) -> dict[str, Any]:
         """The options that mean something here, under A1111's names."""
         settings = self.studio.settings
-        title, short = self.checkpoint(settings.checkpoint)
+        shown, short = self.checkpoint(settings.checkpoint)
         return {
             FORMAT: "jpg" if settings.image_format == "jpeg" else settings.image_format,
             "jpeg_quality": settings.image_quality, "webp_lossless": False, "enable_pnginfo": True,
-            "samples_save": True, "return_grid": False, "grid_save": False, CHECKPOINT: title,
-            "sd_checkpoint_hash": short, "sd_vae": "Automatic", CLIP_SKIP: self.clip_skip, "randn_source": "NV",
-            "eta_noise_seed_delta": 0, "live_previews_enable": settings.previews,
+            "samples_save": True, "return_grid": False, "grid_save": False, CHECKPOINT: shown,
+            "sd_checkpoint_hash": short, "live_previews_enable": settings.previews,
+            **{name: option.default for name, option in sdoptions.OPTIONS.items()}, **self.present,
         }  # fmt: skip
 
     def checkpoint(self, name: str) -> tuple[str, str]:
         """(title, short hash) of a checkpoint; two empty texts where there is none."""
         with contextlib.suppress(WorkbenchError):
             found = self.studio.checkpoints.find(name)
-            return _title(found), found.short_hash
+            return title(found), found.short_hash
         return "", ""
 
     def change(self, given: dict[str, Any]) -> None:
@@ -70,19 +66,20 @@ class Dialect:
             changes["image_format"] = format
         if "jpeg_quality" in given:
             changes["image_quality"] = _between(given, "jpeg_quality", 1, 100)
-        skip = _between(given, CLIP_SKIP, 1, 12) if CLIP_SKIP in given else self.clip_skip
+        kept = {name: value for name, value in given.items() if name in sdoptions.OPTIONS and value is not None}
+        sdoptions.check(kept)
         if changes:
             self.studio.change_settings(changes)
-        self.clip_skip = skip
+        self.present |= kept
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One txt2img call: what was sent, what it means, and the job that makes it."""
+    """One call: what was sent, what it means, and the jobs that make it."""
 
     payload: Payload
     translation: Translation
-    job: Job
+    jobs: tuple[Job, ...]
 
 
 def router(studio: Studio) -> APIRouter:
@@ -91,28 +88,43 @@ def router(studio: Studio) -> APIRouter:
     dialect = Dialect(studio)
     _add_making(made, dialect)
     _add_options(made, dialect)
-    _add_lists(made, dialect)
-    _add_about(made, dialect)
+    _add_reading(made)
+    made.include_router(sdlists.router(studio))
+    made.include_router(sdextras.router())
     return made
 
 
 def _add_making(made: APIRouter, dialect: Dialect) -> None:
     studio = dialect.studio
 
+    async def make(kind: type[Payload], request: Request, raw: bytes) -> Json:
+        subscription = studio.bus.subscribe(None)
+        with subscription:
+            asked = await run_in_threadpool(_submit, dialect, kind, raw, client_of(request, ""))
+            jobs = [job.id for job in asked.jobs]
+            try:
+                await _until_ended(studio, subscription, jobs, request)
+            finally:
+                for job in jobs:
+                    dialect.calls.pop(job, None)
+        return Json(await run_in_threadpool(_answer, dialect, asked))
+
     @made.post("/txt2img")
     async def txt2img(request: Request, raw: Raw) -> Json:
         """Make pictures and wait for them. A client that leaves takes its job along."""
-        subscription = studio.bus.subscribe(None)
-        with subscription:
-            asked = await run_in_threadpool(_submit, dialect, raw, client_of(request, ""))
-            await _until_ended(studio, subscription, asked.job.id, request)
-        return Json(await run_in_threadpool(_answer, dialect, asked))
+        return await make(TextToImage, request, raw)
+
+    @made.post("/img2img")
+    async def img2img(request: Request, raw: Raw) -> Json:
+        """Make pictures from pictures (whole, or only what a mask covers) and wait for them."""
+        return await make(ImageToImage, request, raw)
 
     @made.post("/interrupt")
     def interrupt() -> Json:
-        """Stop the running job, if it came through this dialect; its finished pictures are answered."""
+        """Stop the running call, if it came through this dialect; its finished pictures are answered."""
         for job in _running(studio):
-            studio.queue.cancel(job.id)
+            for one in dialect.calls.get(job.id, (job.id,)):
+                studio.queue.cancel(one)
         return Json({})
 
     @made.post("/skip")
@@ -126,34 +138,49 @@ def _add_making(made: APIRouter, dialect: Dialect) -> None:
     def progress(skip_current_image: Annotated[bool, Query()] = False) -> Json:
         """How far the running job is, with the newest preview as a base64 JPEG."""
         snapshot = studio.bus.snapshot()
-        count = 0
+        count, kind = 0, "txt2img"
         if snapshot["running"]:
             with contextlib.suppress(NotFound):
-                count = len(studio.queue.job(snapshot["running"]["job"]).pictures)
-        return Json(sdresult.progress(snapshot, count, not skip_current_image))
+                job = studio.queue.job(snapshot["running"]["job"])
+                count, kind = len(job.pictures), "img2img" if job.request.start else "txt2img"
+        return Json(sdresult.progress(snapshot, count, kind, not skip_current_image))
 
+
+def _add_reading(made: APIRouter) -> None:
     @made.post("/png-info")
     def png_info(raw: Raw) -> Json:
         """Read the generation data inside a picture (base64, or a data: URI)."""
-        text = sdresult.text_of(_picture(_object(raw)))
-        return Json({"info": text, "items": {}, "parameters": sdresult.parsed(text) if text else {}})
+        given = _object(raw)
+        text, items = sdresult.text_of(decoded(_text(given, "image") if "image" in given else "", "image"))
+        return Json({"info": text, "items": items, "parameters": sdresult.parsed(text) if text else {}})
+
+    @made.post("/interrogate")
+    def interrogate() -> Json:
+        """Nothing here describes pictures: always 501."""
+        raise WorkbenchError(
+            "No model is here that describes pictures.", "Describe it yourself, or read what it says with png-info.",
+            code="no_interrogation", field="model", status=501,
+        )  # fmt: skip
 
 
-def _submit(dialect: Dialect, raw: bytes, client: str) -> Asked:
+def _submit(dialect: Dialect, kind: type[Payload], raw: bytes, client: str) -> Asked:
     studio = dialect.studio
-    payload = Payload.from_json(raw)
-    present = {CLIP_SKIP: dialect.clip_skip, CHECKPOINT: studio.settings.checkpoint}
-    translation = translate(payload, present, studio.checkpoints, studio.extensions)
+    payload = kind.from_json(raw)
+    present = {**dialect.present, CHECKPOINT: studio.settings.checkpoint}
+    translation = translate(payload, present, studio)
     if payload.override_settings and payload.override_settings_restore_afterwards is False:
         dialect.change(payload.override_settings)
-    job = studio.queue.submit(
-        translation.request, client=f"{CLIENT}:{client}" if client else CLIENT, workspace=CLIENT
+    owner = f"{CLIENT}:{client}" if client else CLIENT
+    jobs = tuple(
+        studio.queue.submit(request, client=owner, workspace=CLIENT) for request in translation.requests
     )  # fmt: skip
-    return Asked(payload, translation, job)
+    dialect.calls |= {job.id: tuple(one.id for one in jobs) for job in jobs if len(jobs) > 1}
+    return Asked(payload, translation, jobs)
 
 
-async def _until_ended(studio: Studio, subscription: Any, job: str, request: Request) -> None:
-    """Wait for the job's end; when the client leaves, the job is cancelled and nobody is answered."""
+async def _until_ended(studio: Studio, subscription: Any, jobs: list[str], request: Request) -> None:
+    """Wait for the jobs' end; when the client leaves, they are cancelled and nobody is answered."""
+    open_jobs = set(jobs)
     left = asyncio.ensure_future(_disconnected(request.receive))
     closing: asyncio.Event | None = getattr(request.state, "closing", None)
     over = [left, *([asyncio.ensure_future(closing.wait())] if closing else [])]
@@ -162,7 +189,8 @@ async def _until_ended(studio: Studio, subscription: Any, job: str, request: Req
         while True:
             await asyncio.wait([heard, *over], timeout=LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
             if left.done():
-                await run_in_threadpool(studio.queue.cancel, job)
+                for job in jobs:
+                    await run_in_threadpool(studio.queue.cancel, job)
                 raise WorkbenchError("The client left.", "", code="client_left", status=499)
             if any(task.done() for task in over):
                 raise WorkbenchError(
@@ -170,9 +198,11 @@ async def _until_ended(studio: Studio, subscription: Any, job: str, request: Req
                     code="stopping", status=503,
                 )  # fmt: skip
             events, missed = heard.result() if heard.done() else ([], True)
-            if any(event.job == job and event.type in ENDINGS for event in events):
-                return
-            if missed and (await run_in_threadpool(studio.queue.job, job)).has_ended:
+            open_jobs -= {event.job for event in events if event.type in ENDINGS}
+            if missed:
+                found = [await run_in_threadpool(studio.queue.job, job) for job in open_jobs]
+                open_jobs -= {job.id for job in found if job.has_ended}
+            if not open_jobs:
                 return
             if heard.done():
                 heard = asyncio.ensure_future(subscription.next())
@@ -187,16 +217,17 @@ async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
 
 
 def _answer(dialect: Dialect, asked: Asked) -> dict[str, Any]:
-    """The pictures that were made; raises the job's error where it failed."""
-    studio, payload = dialect.studio, asked.payload
-    job = studio.queue.job(asked.job.id)
-    if job.state == "failed":
-        error = job.error or {}
+    """The pictures that were made; raises a job's error where it failed."""
+    studio, payload, translation = dialect.studio, asked.payload, asked.translation
+    jobs = [studio.queue.job(job.id) for job in asked.jobs]
+    failed = next((job for job in jobs if job.state == "failed"), None)
+    if failed is not None:
+        error = failed.error or {}
         raise WorkbenchError(
             error.get("message", "The job failed."), error.get("hint", ""), code=error.get("code", "failed"), status=500
         )
-    pictures = [studio.gallery.get(image) for _, image in job.images]
-    format = str(asked.translation.overrides.get(FORMAT) or dialect.options()[FORMAT])
+    pictures = [studio.gallery.get(image) for job in jobs for _, image in job.images]
+    format = str(translation.overrides.get(FORMAT) or dialect.options()[FORMAT])
     quality = studio.settings.image_quality
     images = [
         sdresult.encoded(studio.gallery.path(picture.id), format, quality, picture.infotext)
@@ -204,11 +235,11 @@ def _answer(dialect: Dialect, asked: Asked) -> dict[str, Any]:
         if payload.send_images
     ]
     facts = [str(picture.facts.get("sha256") or "") for picture in pictures]
-    model = asked.translation.request.model.checkpoint
-    info = sdresult.info(asked.translation, pictures, payload.batch_size or 1, (model, (facts or [""])[0][:10]))
+    model = translation.request.model.checkpoint
+    info = sdresult.info(translation, pictures, payload.batch_size or 1, (model, (facts or [""])[0][:10]))
     if not payload.save_images:
         _put_aside(studio, pictures)
-    return {"images": images, "parameters": payload.model_dump(), "info": info}
+    return {"images": images, "parameters": payload.echo(), "info": info}
 
 
 def _put_aside(studio: Studio, pictures: list[Picture]) -> None:
@@ -228,7 +259,7 @@ def _add_options(made: APIRouter, dialect: Dialect) -> None:
 
     @made.post("/options")
     def change(raw: Raw) -> Json:
-        """Change sd_model_checkpoint, samples_format, jpeg_quality or CLIP_stop_at_last_layers; others are ignored."""
+        """Change the options that mean something here; others are ignored."""
         dialect.change(_object(raw))
         return Json(None)
 
@@ -240,97 +271,6 @@ def _add_options(made: APIRouter, dialect: Dialect) -> None:
             {"api": True, "api_server_stop": False, "listen": not settings.is_local(), "port": settings.port,
              "device_id": None, "nowebui": False}
         )  # fmt: skip
-
-
-def _add_lists(made: APIRouter, dialect: Dialect) -> None:
-    studio = dialect.studio
-
-    @made.get("/samplers")
-    def samplers() -> Json:
-        """The samplers."""
-        return Json([{"name": row.name, "aliases": list(row.aliases), "options": {}} for row in SAMPLERS])
-
-    @made.get("/schedulers")
-    def schedulers() -> Json:
-        """The schedules."""
-        rows = [{"name": row.id, "label": row.name, "aliases": None, "default_rho": -1, "need_inner_model": False}
-                for row in SCHEDULES]  # fmt: skip
-        return Json(rows)
-
-    @made.get("/sd-models")
-    def models() -> Json:
-        """The checkpoints that can be used; ``filename`` is a name, never a path."""
-        rows = [
-            {"title": _title(one), "model_name": one.name, "hash": one.short_hash or None, "sha256": one.sha256,
-             "filename": one.path.name, "config": None}
-            for one in studio.checkpoints.list() if not one.problem
-        ]  # fmt: skip
-        return Json(rows)
-
-    @made.post("/refresh-checkpoints")
-    def refresh() -> Json:
-        """Look at the model folders now."""
-        studio.checkpoints.refresh()
-        return Json(None)
-
-    for name in EMPTY_LISTS:
-        made.add_api_route(f"/{name}", _empty(name), methods=["GET"], description=f"This version has no {name}.")
-
-    @made.get("/latent-upscale-modes")
-    def modes() -> Json:
-        """How latents are enlarged."""
-        return Json([{"name": "Latent"}])
-
-    @made.get("/embeddings")
-    def embeddings() -> Json:
-        """This version has no embeddings."""
-        return Json({"loaded": {}, "skipped": {}})
-
-
-def _empty(name: str) -> Callable[[], Json]:
-    def nothing() -> Json:
-        return Json([])
-
-    nothing.__name__ = name.replace("-", "_")
-    return nothing
-
-
-def _add_about(made: APIRouter, dialect: Dialect) -> None:
-    studio = dialect.studio
-
-    @made.get("/scripts")
-    def scripts() -> Json:
-        """The titles of the extensions that act on pictures, in lower case."""
-        return Json({"txt2img": [row.title.lower() for row in _acting(studio)], "img2img": []})
-
-    @made.get("/script-info")
-    def script_info() -> Json:
-        """The same with their fields, in the order in which ``alwayson_scripts`` gives their values."""
-        rows = [{"name": row.title.lower(), "is_alwayson": True, "is_img2img": False,
-                 "args": [_argument(control) for control in row.controls()]} for row in _acting(studio)]  # fmt: skip
-        return Json(rows)
-
-    @made.get("/memory")
-    def memory() -> Json:
-        """The computer's memory in bytes; the device's is known to the engine only."""
-        ram = psutil.virtual_memory()
-        return Json(
-            {"ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
-             "cuda": {"error": "not measured by this process"}}
-        )  # fmt: skip
-
-
-def _acting(studio: Studio) -> list[Any]:
-    return [row for row in studio.extensions.active() if row.acts_on_pictures()]
-
-
-def _argument(control: Control) -> dict[str, Any]:
-    return {"label": control.label, "value": control.default, "minimum": control.low, "maximum": control.high,
-            "step": control.step, "choices": list(control.choices) or None}  # fmt: skip
-
-
-def _title(checkpoint: Any) -> str:
-    return f"{checkpoint.name} [{checkpoint.short_hash}]" if checkpoint.short_hash else checkpoint.name
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -354,15 +294,3 @@ def _between(given: dict[str, Any], name: str, low: int, high: int) -> int:
             f"{name} is no whole number from {low} to {high}.", f"Use {low}.", field=name, low=low, high=high
         )
     return int(value)
-
-
-def _picture(given: dict[str, Any]) -> bytes:
-    text = _text(given, "image") if "image" in given else ""
-    if text.startswith(("http://", "https://")):
-        raise BadValue("Pictures are not fetched from addresses.", "Send its bytes as base64.", field="image")
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise BadValue("image is not base64.", "Send the picture's bytes as base64.", field="image") from None

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,20 +11,25 @@ from typing import Any
 
 from PIL import Image
 
-from modules.core.request import GenerationRequest
 from modules.httpapi.media import sniffed
 from modules.httpapi.sdrequest import Translation
 from modules.library import infotext, metadata, picturefile
+from modules.library.blobs import READABLE
 from modules.library.pictures import Picture
 
 FORMATS: Mapping[str, picturefile.Format] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}
-# The keys under which parsed parameters are known elsewhere.
-KEYS = {
-    "prompt": "Prompt", "negative_prompt": "Negative prompt", "sampling.steps": "Steps",
-    "sampling.sampler": "Sampler", "sampling.schedule": "Schedule type", "sampling.cfg_scale": "CFG scale",
-    "sampling.eta": "Eta", "seed": "Seed", "size.width": "Size-1", "size.height": "Size-2", "clip_skip": "Clip skip",
-    "model.checkpoint": "Model", "noise": "RNG", "hires.scale": "Hires upscale", "hires.steps": "Hires steps",
-    "hires.denoise_strength": "Denoising strength", "hires.upscaler": "Hires upscaler",
+# What silence means where pairs are handed to programs that fill their forms with them.
+SILENT: Mapping[str, str] = {
+    "Clip skip": "1", "Hires resize-1": "0", "Hires resize-2": "0", "Hires sampler": "Use same sampler",
+    "Hires schedule type": "Use same scheduler", "Hires checkpoint": "Use same checkpoint", "Hires prompt": "",
+    "Hires negative prompt": "", "RNG": "GPU", "Schedule type": "Automatic", "VAE Encoder": "Full",
+    "VAE Decoder": "Full", "Mask mode": "Inpaint masked", "Masked content": "original",
+    "Inpaint area": "Whole picture", "Masked area padding": "32", "Emphasis": "Original",
+}  # fmt: skip
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_BASE = {
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE",
+    "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength", "Clip skip", "Version",
 }  # fmt: skip
 
 
@@ -42,22 +48,27 @@ def encoded(file: Path, format: str, quality: int, text: str) -> str:
 def info(translation: Translation, pictures: Sequence[Picture], batch_size: int, hashes: tuple[str, str]) -> str:
     """The ``info`` of an answer as JSON text; ``hashes`` are the checkpoint's name and short hash."""
     request = translation.request
-    size = request.size
-    seeds = [picture.seed for picture in pictures]
-    subseeds = [0] * len(pictures)
+    size, start, hires, vary = request.size, request.start, request.hires, request.variation
+    told = [picture.request or request for picture in pictures]
+    resize = request.seed_resize
+    varied = request.variation_seeds()
+    strength = start.denoise_strength if start and not hires else hires.denoise_strength if hires else None
     return json.dumps(
         {
-            "prompt": request.prompt, "all_prompts": [request.prompt] * len(pictures),
+            "prompt": request.prompt, "all_prompts": [one.prompt for one in told],
             "negative_prompt": request.negative_prompt,
-            "all_negative_prompts": [request.negative_prompt] * len(pictures), "seed": request.seed,
-            "all_seeds": seeds, "subseed": 0, "all_subseeds": subseeds, "subseed_strength": 0, "width": size.width,
+            "all_negative_prompts": [one.negative_prompt for one in told], "seed": request.seed,
+            "all_seeds": [picture.seed for picture in pictures], "subseed": vary.seed if vary else 0,
+            "all_subseeds": list(varied[: len(pictures)]) if varied else [0] * len(pictures),
+            "subseed_strength": vary.strength if vary else 0, "width": size.width,
             "height": size.height, "sampler_name": request.sampling.sampler, "cfg_scale": request.sampling.cfg_scale,
             "steps": request.sampling.steps, "batch_size": batch_size, "restore_faces": False,
             "face_restoration_model": None, "sd_model_name": hashes[0], "sd_model_hash": hashes[1],
-            "sd_vae_name": None, "sd_vae_hash": None, "seed_resize_from_w": -1, "seed_resize_from_h": -1,
-            "denoising_strength": request.hires.denoise_strength if request.hires else None,
-            "extra_generation_params": _extras(request), "index_of_first_image": 0,
-            "infotexts": [picture.infotext for picture in pictures], "styles": [],
+            "sd_vae_name": request.vae or None, "sd_vae_hash": None,
+            "seed_resize_from_w": resize.width if resize else -1, "seed_resize_from_h": resize.height if resize else -1,
+            "denoising_strength": strength,
+            "extra_generation_params": _extras(pictures), "index_of_first_image": 0,
+            "infotexts": [picture.infotext for picture in pictures], "styles": list(request.styles),
             "job_timestamp": time.strftime("%Y%m%d%H%M%S"), "clip_skip": request.clip_skip,
             "is_using_inpainting_conditioning": False, "version": "Atelier", "warnings": translation.warnings,
         },
@@ -65,16 +76,15 @@ def info(translation: Translation, pictures: Sequence[Picture], batch_size: int,
     )  # fmt: skip
 
 
-def _extras(request: GenerationRequest) -> dict[str, Any]:
-    extras: dict[str, Any] = {"Schedule type": request.sampling.schedule}
-    if request.hires:
-        extras |= {"Hires upscale": request.hires.scale, "Hires upscaler": request.hires.upscaler}
-        extras |= {"Hires steps": request.hires.steps} if request.hires.steps else {}
-    return extras
+def _extras(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What the first picture's infotext says beyond the keys of its own."""
+    pairs = infotext.pairs(pictures[0].infotext) if pictures else {}
+    kept = {"Schedule type": pairs["Schedule type"]} if "Schedule type" in pairs else {}
+    return {**kept, **{key: value for key, value in pairs.items() if key not in _BASE}}
 
 
-def progress(snapshot: Mapping[str, Any], count: int, with_image: bool) -> dict[str, Any]:
-    """The running job as A1111 tells it; ``count`` is the running job's number of pictures.
+def progress(snapshot: Mapping[str, Any], count: int, kind: str, with_image: bool) -> dict[str, Any]:
+    """The running job as A1111 tells it; ``count`` is its number of pictures, ``kind`` txt2img or img2img.
 
     Idle is progress 0 and job_count 0; a job that waits for its turn counts as one that has not begun.
     """
@@ -83,7 +93,7 @@ def progress(snapshot: Mapping[str, Any], count: int, with_image: bool) -> dict[
     step = (running or {}).get("step") or {}
     preview = (running or {}).get("preview") if with_image else None
     state = {
-        "skipped": False, "interrupted": False, "stopping_generation": False, "job": "txt2img" if running else "",
+        "skipped": False, "interrupted": False, "stopping_generation": False, "job": kind if running else "",
         "job_count": count if running else waiting,
         "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(running["started"]["at"])) if running else "0",
         "job_no": step.get("picture", 0), "sampling_step": step.get("call", 0),
@@ -102,14 +112,19 @@ _PLAIN_BASE64 = str.maketrans("-_", "+/")  # events carry the alphabet that is s
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """An infotext's pairs as text under the keys that other programs use."""
-    recalled = infotext.read(text)
-    known = {KEYS[path]: str(value) for path, value in recalled.fields.items() if path in KEYS and value is not None}
-    more = {"Model hash": recalled.model_hash, "Version": recalled.made_by}
-    return {**known, **recalled.unknown, **{key: value for key, value in more.items() if value}}
+    """An infotext's pairs as text, with what silence means, sizes in two halves, and both prompts."""
+    prompt, negative, pairs = infotext.parts(text)
+    found = {"Prompt": prompt, "Negative prompt": negative}
+    for key, value in pairs.items():
+        if size := _SIZE.fullmatch(value):
+            found |= {f"{key}-1": size[1], f"{key}-2": size[2]}
+        else:
+            found[key] = value
+    return {**found, **{key: value for key, value in SILENT.items() if key not in found}}
 
 
-def text_of(picture: bytes) -> str:
-    """The infotext inside a picture's bytes, "" where there is none; raises WorkbenchError for what is no picture."""
-    picturefile.size_of(io.BytesIO(picture), tuple(picturefile.PILLOW.values()))
-    return metadata.unpack(picture).infotext
+def text_of(picture: bytes) -> tuple[str, dict[str, str]]:
+    """A picture's infotext ("" where there is none) and its other texts; raises WorkbenchError for what is none."""
+    picturefile.size_of(io.BytesIO(picture), READABLE)
+    said = metadata.unpack(picture)
+    return said.infotext, dict(said.others)

@@ -51,7 +51,7 @@ _EXTENDED: Final = {
     "ngms": (("NGMS", "below", float), ("NGMS all steps", "every_step", bool)),
     "skip-early-cfg": (("Skip Early CFG", "share", float),),
 }
-_EXTENDED_MOST: Final = {"ngms": 15.0, "skip-early-cfg": 1.0}  # the first field's largest value
+EXTENDED_MOST: Final = {"ngms": 15.0, "skip-early-cfg": 1.0}  # the first field's largest value
 _HIRES_SIGNS: Final = frozenset({"Hires upscale", "Hires resize", "Hires upscaler", "Hires steps"})
 _HIRES_WORDS: Final = {
     "Hires upscaler": "upscaler", "Hires checkpoint": "checkpoint", "Hires sampler": "sampler",
@@ -91,6 +91,19 @@ def read(text: str) -> Recall:
     if pairs:
         reader.take_all()
     return reader.recall()
+
+
+def parts(text: str) -> tuple[str, str, dict[str, str]]:
+    """(prompt, negative prompt, pairs as they are written) of such a text; linear, and never raises."""
+    prompt, negative, pairs = (
+        _split(text.replace("\r\n", "\n")) if len(text) <= limits.INFOTEXT_READ_BYTES else ("", "", {})
+    )
+    return prompt, negative, pairs
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The pairs alone."""
+    return parts(text)[2]
 
 
 def _pairs(request: GenerationRequest, facts: Mapping[str, Any], index: int) -> list[tuple[str, str]]:
@@ -203,7 +216,7 @@ def _is_extended(name: str, settings: Mapping[str, Any]) -> bool:
         return False
     first, *others = (settings[field] for _, field, _ in rows)
     is_number = isinstance(first, int | float) and not isinstance(first, bool)
-    return is_number and 0 < first <= _EXTENDED_MOST[name] and all(isinstance(other, bool) for other in others)
+    return is_number and 0 < first <= EXTENDED_MOST[name] and all(isinstance(other, bool) for other in others)
 
 
 def _soft(soft: SoftInpaint) -> Pairs:
@@ -473,7 +486,7 @@ class _Reader(Gathering):
             given = self._parse(self._left.pop(key, ""), float)
             flags = {other: self._left.pop(flag, "") == "True" for flag, other, _ in others}
             if given and given > 0:
-                settings = {field: min(given, _EXTENDED_MOST[name]), **flags}
+                settings = {field: min(given, EXTENDED_MOST[name]), **flags}
                 self.take("extensions", {**self.fields.get("extensions", {}), name: settings})
 
     def _parsed(self, path: str, written: str) -> None:

@@ -21,6 +21,9 @@ from modules.library.outputs import Outputs
 from modules.library.vaes import Vaes
 from modules.planning.phrases import Phrases
 from tests.httpapi.asgi import ask, post
+from tests.httpapi.dialect import call, client, program, studio
+
+__all__ = ["call", "client", "program", "studio"]  # fixtures
 
 
 class NoAdapters:
@@ -31,6 +34,12 @@ class NoAdapters:
 
     def embeddings(self, family):
         return {}
+
+    def list(self, kind):
+        return []
+
+    def refresh(self):
+        pass
 
 
 class Shelf:

@@ -1,6 +1,7 @@
 """Strangers at every door: whatever is sent to whatever route, the answer is 2xx or 4xx, and it names no folder."""
 
 import asyncio
+import base64
 import io
 import json
 import re
@@ -14,7 +15,9 @@ from PIL import Image
 from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.httpapi.sdrequest import Payload, translate
+from modules.httpapi.sdoptions import OPTIONS
+from modules.httpapi.sdpayload import ImageToImage, TextToImage
+from modules.httpapi.sdrequest import translate
 from modules.library.blobs import Blobs
 from tests.httpapi.asgi import ask, post
 
@@ -22,13 +25,14 @@ LEAKS = re.compile(re.escape(str(Path.home())) + r"|/home/|/tmp/|C:\\\\|site-pac
 BODIES = (
     "/api/v1/jobs", "/api/v1/jobs/x/move", "/api/v1/queue/pause", "/api/v1/images/trash", "/api/v1/images/restore",
     "/api/v1/images/purge", "/api/v1/images/seen", "/api/v1/extensions/x", "/api/v1/tokens", "/api/v1/check",
-    "/sdapi/v1/options", "/sdapi/v1/png-info", "/api/v1/settings",
+    "/sdapi/v1/options", "/sdapi/v1/png-info", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images",
+    "/api/v1/settings",
 )  # fmt: skip
 WORDS = """request prompt seed size width count sampling steps cfg_scale hires scale extensions model checkpoint
 workspace priority ids text before enabled reason image sd_model_checkpoint samples_format theme extensions_off
 image_quality previews compat version noise sampler eta jpeg_quality CLIP_stop_at_last_layers"""
 NAMES = st.sampled_from(WORDS.split())
-PAYLOAD = st.sampled_from([*Payload.model_fields, "unknown"])
+PAYLOAD = st.sampled_from([*TextToImage.model_fields, *ImageToImage.model_fields, "unknown"])
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
     | st.sampled_from(["../../etc/passwd", "\x00", "%2e%2e", "\u202e", "🦊" * 9, "nan", "-1", "1e999"]),
@@ -56,14 +60,21 @@ def test_any_json_at_any_route_is_2xx_or_4xx(app, path, data):
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.dictionaries(PAYLOAD, ANYTHING, max_size=6))
-def test_any_payload_of_the_dialect_is_a_request_or_a_named_error(desk, data):
-    assert status_of(data, desk) in (200, 400, 422)
+@given(
+    data=st.dictionaries(PAYLOAD, ANYTHING, max_size=6),
+    options=st.dictionaries(st.sampled_from([*OPTIONS, "sd_model_checkpoint"]), ANYTHING, max_size=3),
+    kind=st.sampled_from([TextToImage, ImageToImage]),
+)
+def test_any_payload_of_the_dialect_is_a_request_or_a_named_error(desk, blobs, data, options, kind):
+    picture = base64.b64encode(png(colour="white")).decode()
+    assert status_of({"init_images": [picture], **data}, kind, desk) in (200, 400, 404, 415, 422)
+    asked = {"init_images": [picture], "mask": picture, "override_settings": options}
+    assert status_of(asked, kind, desk) in (200, 400, 422)
 
 
-def status_of(data, desk):
+def status_of(data, kind, desk):
     try:
-        translate(Payload.from_json(json.dumps(data).encode()), {}, desk.checkpoints, desk.extensions)
+        translate(kind.from_json(json.dumps(data).encode()), {}, desk)
     except WorkbenchError as problem:
         return problem.status
     return 200
@@ -111,9 +122,9 @@ def test_the_same_get_twice_changes_nothing(see, desk):
     assert before == ([row["new"] for row in see("/api/v1/images").json()["items"]], desk.bus.last_seq)
 
 
-def png(size=(8, 8)):
+def png(size=(8, 8), colour="black"):
     out = io.BytesIO()
-    Image.new("RGB", size).save(out, "PNG")
+    Image.new("RGB", size, colour).save(out, "PNG")
     return out.getvalue()
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,15 +12,9 @@ import pytest
 import webuiapi
 from PIL import Image
 
-from modules.core.settings import Settings
-from modules.families.analytic import write_checkpoint
-from modules.httpapi.sdrequest import Payload
-from modules.httpapi.server import build_app
-from modules.httpapi.serving import Serving
-from modules.jobs.studio import Studio
+from modules.httpapi.sdpayload import TextToImage
+from tests.httpapi.dialect import SLOW, SMALL, picture, until
 
-SMALL = {"prompt": "a red fox", "steps": 4, "width": 64, "height": 64, "seed": 7}
-SLOW = {**SMALL, "prompt": "slow", "override_settings": {"sd_model_checkpoint": "slow"}, "steps": 100}
 INFO_KEYS = {
     "prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds", "subseed",
     "all_subseeds", "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size",
@@ -30,55 +23,6 @@ INFO_KEYS = {
     "index_of_first_image", "infotexts", "styles", "job_timestamp", "clip_skip", "is_using_inpainting_conditioning",
     "version",
 }  # fmt: skip
-
-
-def until(true, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end, f"not true within {seconds} s"
-        time.sleep(0.01)
-    return found
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """A whole Atelier on a free port: two analytic checkpoints, the engine as a thread."""
-    data = tmp_path_factory.mktemp("data")
-    (data / "models").mkdir()
-    write_checkpoint(data / "models" / "exact.safetensors")
-    write_checkpoint(data / "models" / "slow.safetensors", delay_s=0.05)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = Settings(data_dir=str(data), port=port, engine="thread", checkpoint="exact")
-    serving = Serving(settings)
-    serving.start()
-    studio = Studio.open(settings)
-    build_app(studio, gate=serving.gate)
-    yield studio, serving.url
-    serving.stop()
-    studio.close()
-
-
-@pytest.fixture
-def studio(program):
-    return program[0]
-
-
-@pytest.fixture
-def client(program):
-    return webuiapi.WebUIApi(baseurl=f"{program[1]}/sdapi/v1")
-
-
-@pytest.fixture
-def call(program):
-    """POST a payload, answer the response."""
-
-    def post(payload, path="txt2img"):
-        headers = {"content-type": "application/json"}
-        return httpx.post(f"{program[1]}/sdapi/v1/{path}", content=json.dumps(payload), headers=headers, timeout=60)
-
-    return post
 
 
 def test_a_client_makes_pictures(client, studio):
@@ -130,24 +74,18 @@ def test_hires_enlarges(call):
     info = json.loads(answer["info"])
     assert picture(answer).size == (128, 128)
     assert (info["width"], info["denoising_strength"], info["warnings"]) == (64, 0.5, [])
-    resized = call(
-        {**SMALL, "enable_hr": True, "hr_resize_x": 96, "hr_resize_y": 128, "hr_upscaler": "ESRGAN_4x"}
-    ).json()
-    assert picture(resized).size == (128, 128)
-    assert len(json.loads(resized["info"])["warnings"]) == 2
-
-
-def picture(answer, index=0):
-    return Image.open(io.BytesIO(base64.b64decode(answer["images"][index])))
+    resized = call({**SMALL, "enable_hr": True, "hr_resize_x": 96, "hr_resize_y": 128, "hr_upscaler": "Lanczos"}).json()
+    assert picture(resized).size == (96, 128)
+    assert json.loads(resized["info"])["warnings"] == []
 
 
 def test_what_cannot_be_honoured_is_named(call):
-    asked = {"restore_faces": True, "tiling": True, "subseed_strength": 0.3, "styles": ["x"], "s_churn": 4,
-             "override_settings": {"eta_noise_seed_delta": 31337}}  # fmt: skip
+    asked = {"restore_faces": True, "styles": ["x"], "s_min_uncond": 2, "override_settings": {"hide_everything": 1}}
     warnings = json.loads(call({**SMALL, **asked}).json()["info"])["warnings"]
     assert [warning.split()[0] for warning in warnings] == [
-        "subseed_strength", "restore_faces", "tiling", "styles", "s_churn", "override_settings.eta_noise_seed_delta",
+        "restore_faces", "override_settings.hide_everything", "s_min_uncond", "There",
     ]  # fmt: skip
+    assert warnings[2] == "s_min_uncond was left out: the extension ngms is switched off."
 
 
 def test_another_format_carries_its_text_along(call, client):
@@ -199,6 +137,16 @@ def test_an_infotext_fills_what_is_left_out(call):
         ({"override_settings": {"sd_model_checkpoint": "gone"}}, 422, "model.checkpoint"),
         ({"override_settings": {"CLIP_stop_at_last_layers": "x"}}, 422, "CLIP_stop_at_last_layers"),
         ({"enable_hr": True, "hr_scale": 40}, 422, "hr_scale"),
+        ({"enable_hr": True, "hr_upscaler": "ESRGAN_4x"}, 422, "hr_upscaler"),
+        ({"enable_hr": True, "hr_sampler_name": "Magic"}, 422, "hr_sampler_name"),
+        ({"enable_hr": True, "hr_checkpoint_name": "gone"}, 422, "hr_checkpoint_name"),
+        ({"subseed_strength": 2}, 422, "subseed_strength"),
+        ({"seed_resize_from_w": 5, "seed_resize_from_h": 64}, 422, "seed_resize.width"),
+        ({"refiner_checkpoint": "gone"}, 422, "refiner_checkpoint"),
+        ({"refiner_checkpoint": "slow", "refiner_switch_at": 7}, 422, "refiner_switch_at"),
+        ({"s_churn": -1}, 422, "s_churn"),
+        ({"override_settings": {"randn_source": "dice"}}, 422, "randn_source"),
+        ({"override_settings": {"rho": -3}}, 422, "rho"),
         ({"enable_hr": True, "denoising_strength": 2}, 422, "denoising_strength"),
         ({"script_name": "X/Y/Z plot"}, 422, "script_name"),
         ({"alwayson_scripts": {"ADetailer": {"args": []}}}, 422, "alwayson_scripts"),
@@ -221,7 +169,7 @@ def test_what_is_no_payload_is_4xx(program, body):
 
 
 def test_numbers_as_clients_send_them_are_taken():
-    taken = Payload.from_json(b'{"width":"512","steps":20.0,"seed":null,"restore_faces":null,"unknown":{"a":1}}')
+    taken = TextToImage.from_json(b'{"width":"512","steps":20.0,"seed":null,"restore_faces":null,"unknown":{"a":1}}')
     assert (taken.width, taken.steps, taken.seed) == (512, 20, -1)
 
 
@@ -231,14 +179,15 @@ def test_every_list_that_clients_ask_for_has_its_shape(client):
     models = client.get_sd_models()
     assert {"exact", "slow", "atelier-starter"} <= {row["model_name"] for row in models}
     assert not any("/" in row["filename"] for row in models)
-    assert client.get_scripts()["img2img"] == []
+    assert "soft inpainting" in client.get_scripts()["img2img"]
     assert client.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert client.get_memory()["ram"]["total"] > 0
     assert client.get_cmd_flags()["api"] is True
-    assert client.get_latent_upscale_modes() == [{"name": "Latent"}]
+    assert len(client.get_latent_upscale_modes()) == 6
+    assert {"None", "Lanczos", "Nearest"} <= {row["name"] for row in client.get_upscalers()}
     assert client.refresh_checkpoints() is None
     empty = (client.get_sd_vae, client.get_loras, client.get_hypernetworks, client.get_face_restorers,
-             client.get_upscalers, client.get_realesrgan_models, client.get_prompt_styles)  # fmt: skip
+             client.get_realesrgan_models, client.get_prompt_styles)  # fmt: skip
     assert [ask() for ask in empty] == [[]] * len(empty)
 
 
@@ -333,8 +282,9 @@ def test_ten_clients_get_their_own_pictures(program):
 
 def test_our_extensions_are_always_on_scripts(call, client):
     assert "rescale cfg" in client.get_scripts()["txt2img"]
-    (about,) = (row for row in httpx.get(f"{client.baseurl}/script-info").json() if row["name"] == "rescale cfg")
-    assert [argument["label"] for argument in about["args"]] == ["Amount"]
+    rows = [row for row in httpx.get(f"{client.baseurl}/script-info").json() if row["name"] == "rescale cfg"]
+    assert [row["is_img2img"] for row in rows] == [False, True]
+    assert [argument["label"] for argument in rows[0]["args"]] == ["Amount"]
     asked = {**SMALL, "alwayson_scripts": {"RESCALE cfg": {"args": [0.5]}}}
     plain, rescaled = call(SMALL).json(), call(asked).json()
     assert 'Extension rescale-cfg: "{\\"amount\\": 0.5}"' in json.loads(rescaled["info"])["infotexts"][0]
