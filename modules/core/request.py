@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 
 from modules.core import limits
+from modules.core.compat import Preset, Switch, expanded
 from modules.core.errors import BadValue
 from modules.core.geometry import Box, Size
 from modules.core.part import Part
@@ -243,8 +244,13 @@ class GenerationRequest(Part):
     tiling: Literal["none", "both", "x", "y"] = "none"
     start: StartFrom | None = None
     hires: Hires | None = None
-    compat: tuple[Literal["a1111"], ...] = ()  # named switches; empty: native
+    compat: tuple[Switch | Preset, ...] = ()  # named switches (a preset becomes its switches); empty: native
     extensions: dict[str, dict[str, JsonValue]] = Field(default_factory=dict, max_length=limits.EXTENSIONS_PER_REQUEST)
+
+    @field_validator("compat")
+    @classmethod
+    def _as_switches(cls, names: tuple[str, ...]) -> tuple[Switch, ...]:
+        return expanded(names)
 
     @field_validator("size", "seed_resize")
     @classmethod

@@ -15,14 +15,14 @@ from modules.engine.guidance import Negative, Positive, Weighted
 from modules.engine.prediction import Cond
 from modules.families.base import Frame, Model
 from modules.prompt import emphasis, grammar, tags, tokens
-from modules.prompt.dialect import Dialect, dialect_of
+from modules.prompt.dialect import NATIVE, Dialect, dialect_of
 
 CACHED_CHUNKS = 128  # 77 x 768 floats each: at most 30 MB
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one part says up to ``end``: a moment of the pass (0-1, hires 1-2), or a number of calls in a1111 mode."""
+    """What one part says up to ``end``: a moment of the pass (0-1, hires 1-2), or a number of calls by A1111's."""
 
     end: float
     cond: Cond
@@ -73,6 +73,41 @@ class Cache:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How texts are read: by which grammar, and what the weights of brackets do to the hidden states.
+
+    ``mode`` is the request's emphasis: "original" multiplies and restores the mean, "no_norm" multiplies, "ignore"
+    takes the brackets away, "none" leaves them as text. ``joint`` restores the mean over all texts of a schedule
+    together, padded to one length; ``from_empty`` moves away from an empty prompt's states instead;
+    ``fixed_clip_skip`` reads families at one layer that other programs read at one.
+    """
+
+    dialect: Dialect = NATIVE
+    mode: str = "original"
+    joint: bool = False
+    from_empty: bool = False
+    fixed_clip_skip: bool = False
+
+    @classmethod
+    def of(cls, request: GenerationRequest) -> "Reading":
+        """As the request and its switches say."""
+        has = request.compat.__contains__
+        return cls(
+            dialect_of(request.compat), request.emphasis, has("joint-emphasis"), has("empty-emphasis"),
+            has("fixed-clip-skip"),
+        )  # fmt: skip
+
+    def runs(self, text: str) -> tuple[emphasis.Run, ...]:
+        """The text's runs of one weight."""
+        if self.mode == "none":
+            return (emphasis.Run(text, 1.0, ((0, len(text)),) if text else ()),)
+        found = emphasis.runs(text, dialect=self.dialect)
+        if self.mode == "ignore":
+            return tuple(run if run.is_break else run._replace(weight=1.0) for run in found)
+        return found
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads prompts with one model's text encoder; a chunk is encoded by itself and kept by its tokens."""
 
@@ -80,23 +115,24 @@ class Reader:
     cache: Cache
     clip_skip: int = 1
 
-    def states(self, texts: Sequence[str], dialect: Dialect, together: bool) -> list[Cond]:
-        """One conditioning [1 77*chunks width] for each text of a schedule.
-
-        Weights multiply hidden states, and their mean is restored: over each text by itself, or ``together`` over all
-        texts of the schedule, padded to equal length (A1111's "Original" emphasis).
-        """
-        chunked = [tokens.chunks(emphasis.runs(text, dialect=dialect), dialect=dialect) for text in texts]
-        if together:
+    def states(self, texts: Sequence[str], reading: Reading) -> list[Cond]:
+        """One conditioning [1 77*chunks width] for each text of a schedule, weighted as ``reading`` says."""
+        chunked = [tokens.chunks(reading.runs(text), dialect=reading.dialect) for text in texts]
+        empty = tokens.chunks(emphasis.runs(""), dialect=reading.dialect)[0]
+        if reading.joint:
             longest = max(len(chunks) for chunks in chunked)
-            empty = tokens.chunks(emphasis.runs(""), dialect=dialect)[0]
             chunked = [(*chunks, *[empty] * (longest - len(chunks))) for chunks in chunked]
-        skip = self._clip_skip(together)
+        skip = self._clip_skip(reading.fixed_clip_skip)
         read = [[self._chunk(chunk.ids, skip) for chunk in chunks] for chunks in chunked]
         plain = [torch.cat([states for states, _ in chunks], 1) for chunks in read]
         weights = [torch.tensor([w for chunk in chunks for w in chunk.weights])[None, :, None] for chunks in chunked]
         encoders = self.model.encoders
-        if together:
+        if reading.mode != "original":
+            restored = [z * w.to(z.device) if bool((w != 1).any()) else z for z, w in zip(plain, weights, strict=True)]
+        elif reading.from_empty:
+            nothing = self._chunk(empty.ids, skip)[0]
+            restored = [_from_empty(z, w, nothing) for z, w in zip(plain, weights, strict=True)]
+        elif reading.joint:
             restored = _emphasised(torch.cat(plain), torch.cat(weights), encoders).split(1)
         else:
             restored = [_emphasised(z, w, encoders) for z, w in zip(plain, weights, strict=True)]
@@ -109,9 +145,9 @@ class Reader:
     def _chunk(self, ids: tuple[int, ...], clip_skip: int) -> Read:
         return self.cache.get((ids, clip_skip), lambda: self.model.read(torch.tensor([ids]), clip_skip))
 
-    def _clip_skip(self, a1111: bool) -> int:
+    def _clip_skip(self, is_fixed: bool) -> int:
         fixed = self.model.family.clip_skip_in_a1111
-        return fixed if a1111 and fixed is not None else self.clip_skip
+        return fixed if is_fixed and fixed is not None else self.clip_skip
 
 
 def _emphasised(z: Tensor, weights: Tensor, encoders: Sequence[int] = ()) -> Tensor:
@@ -125,6 +161,14 @@ def _emphasised(z: Tensor, weights: Tensor, encoders: Sequence[int] = ()) -> Ten
     return weighted * (z.mean() / after) if after != 0 else weighted
 
 
+def _from_empty(z: Tensor, weights: Tensor, empty: Tensor) -> Tensor:
+    """Each token's distance from the empty prompt's in its place, times its weight: what ComfyUI does."""
+    if bool((weights == 1).all()):
+        return z
+    base = empty.repeat(1, z.shape[1] // empty.shape[1], 1)
+    return (z - base) * weights.to(z.device) + base
+
+
 def read(request: GenerationRequest, passes: Sequence[Pass], number: int, reader: Reader) -> Conditioning:
     """The conditioning of pass ``number``: every text that its schedule shows, read once."""
     negative = _parts(request, request.negative_prompt, False, passes, number, reader)[0]
@@ -134,19 +178,22 @@ def read(request: GenerationRequest, passes: Sequence[Pass], number: int, reader
 def _parts(
     request: GenerationRequest, text: str, composable: bool, passes: Sequence[Pass], number: int, reader: Reader
 ) -> tuple[Part, ...]:
-    dialect, a1111 = dialect_of(request.compat), "a1111" in request.compat
+    reading, by_calls = Reading.of(request), "call-clock" in request.compat
     untagged, _ = tags.split(tags.without_comments(text).text)
     parsed = grammar.parse(
-        untagged.text, composable=composable, dialect=dialect, field="prompt" if composable else "negative_prompt"
-    )  # fmt: skip
+        untagged.text,
+        composable=composable,
+        dialect=reading.dialect,
+        field="prompt" if composable else "negative_prompt",
+    )
     made = []
     frame = Frame(passes[number].canvas, negative=not composable)
     for part in parsed.parts:
-        shown = _by_calls(part, passes, number) if a1111 else _by_progress(part, passes, number)
+        shown = _by_calls(part, passes, number) if by_calls else _by_progress(part, passes, number)
         texts = list(dict.fromkeys(variant.text for variant in shown))
         # an empty negative prompt is told as nothing at all, as A1111 and diffusers do where a family can; ComfyUI not
-        told = replace(frame, empty=frame.negative and not any(texts) and "comfy" not in request.compat)
-        read = reader.states(texts, dialect, together=a1111)
+        told = replace(frame, empty=frame.negative and not any(texts) and "encoded-negative" not in request.compat)
+        read = reader.states(texts, reading)
         states = {text: reader.model.tell(cond, told) for text, cond in zip(texts, read, strict=True)}
         made.append(Part(part.weight, tuple(Entry(variant.end, states[variant.text]) for variant in shown)))
     return tuple(made)

@@ -172,10 +172,14 @@ class Prediction:
 
     kind: Literal["eps", "v", "x0", "flow"]
     times: Times
+    whole_times: bool = False  # tell the network the nearest whole time
 
     @classmethod
-    def of(cls, diffusion: Diffusion, zero_terminal_snr: bool = False) -> "Prediction":
-        """The edge of a family: what its ``Diffusion`` facts say, as functions; a flow ends in all noise anyway."""
+    def of(cls, diffusion: Diffusion, zero_terminal_snr: bool = False, whole_times: bool = False) -> "Prediction":
+        """The edge of a family: what its ``Diffusion`` facts say, as functions; a flow ends in all noise anyway.
+
+        ``whole_times`` matters to networks that were trained at whole times only, so not to a flow's.
+        """
         if diffusion.prediction == "flow":
             return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
         times = DiscreteTimes.scaled_linear(
@@ -184,7 +188,7 @@ class Prediction:
             diffusion.timesteps,
             zero_snr=diffusion.zero_snr or zero_terminal_snr,
         )
-        return cls(diffusion.prediction, times)
+        return cls(diffusion.prediction, times, whole_times)
 
     def stretch(self, sigma: float) -> float:
         """Samplers' x = the network's own x * stretch."""
@@ -209,7 +213,8 @@ class Prediction:
         convert = {"eps": _from_eps, "v": _from_v, "x0": lambda x, sigma, out: out, "flow": _from_flow}[self.kind]
 
         def predict(x: Tensor, sigma: float, cond: Cond) -> Tensor:
-            return convert(x, sigma, network(x / self.stretch(sigma), self.times.time(sigma), cond))
+            time = self.times.time(sigma)
+            return convert(x, sigma, network(x / self.stretch(sigma), round(time) if self.whole_times else time, cond))
 
         return predict
 

@@ -159,7 +159,7 @@ class _Maker:
         last = self.plan.passes[-1]
         with self.teller.phase("decoding", last.canvas.pixels):
             pixels = self._decode(loaded, latents, last)
-        image = finish(pixels, crop(last.canvas, last.size), truncate=subject.a1111)
+        image = finish(pixels, crop(last.canvas, last.size), truncate=subject.has("truncated-pixels"))
         image = self._laid_over(subject, image, latents, kept)
         image = self.hooks.edit_image(image, _is_picture) if self.hooks else image
         changed = loading.changed(loaded.file)
@@ -227,7 +227,8 @@ class _Maker:
     ) -> Tensor:
         """One pass: from noise, or from noised latents, to latents [1 c h w]."""
         one, own = self.plan.passes[number], self.request.sampling
-        prediction = Prediction.of(loaded.model.diffusion, own.zero_terminal_snr)
+        whole_times = subject.has("nearest-time")
+        prediction = Prediction.of(loaded.model.diffusion, own.zero_terminal_snr, whole_times)
         if latents is None:
             begin = from_noise(subject, one, loaded.model, prediction)
         else:
@@ -237,7 +238,7 @@ class _Maker:
             return x
         denoiser = self._denoiser(subject, number, prediction, loaded, told, sigmas)
         if kept is not None:
-            before = subject.a1111 and find_sampler(one.sampler).unit_noise
+            before = subject.has("blend-before") and find_sampler(one.sampler).unit_noise
             denoiser = (keeping_before if before else keeping)(denoiser, kept)
         with self.teller.walk(loaded, one, _check_finite) as walk, _memory():
             sampler = SAMPLERS[one.sampler]
@@ -264,7 +265,9 @@ class _Maker:
         else:
             second = self._load(one.refiner, loaded.numerics)
             later = self._clock(subject, number, second, self._read(second, one, number), sigmas)
-            theirs = Prediction.of(second.model.diffusion, self.request.sampling.zero_terminal_snr)
+            theirs = Prediction.of(
+                second.model.diffusion, self.request.sampling.zero_terminal_snr, subject.has("nearest-time")
+            )
             plain = switching(
                 self._guided(one, prediction, loaded, along(clock, later), sigmas),
                 self._guided(one, theirs, second, later, sigmas),
@@ -278,7 +281,7 @@ class _Maker:
         self, subject: Picture, number: int, loaded: Loaded, told: Conditioning, sigmas: Sequence[float]
     ) -> tuple[Positive, Negative]:
         """What the network is told at each moment: the prompts, and what it sees beside x."""
-        if subject.a1111:
+        if subject.has("call-clock"):
             positive, negative = conditioning.over_calls(told)
         else:
             positive, negative = conditioning.over_sigma(told, sigmas, number > 0)

@@ -25,6 +25,11 @@ SCHEDULES: dict[str, Schedule] = {}
 GRIDS: dict[str, Schedule] = {}
 """What Automatic means for samplers that bring their own times: by the name in their ``SamplerFacts.schedule``."""
 
+COMFY: dict[str, Schedule] = {}
+"""Schedules that ComfyUI computes otherwise under the same name."""
+
+COMFY_DROPS = ("DPM2", "DPM2 a")
+"""The samplers that leave out the sigma before the last there."""
 
 ALIGNED = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
 """The sigmas that Align Your Steps published for SD 1.5."""
@@ -40,18 +45,22 @@ def schedule(name: str, table: dict[str, Schedule] = SCHEDULES):
     return enter
 
 
-def sigmas_for(sampler: str, schedule: str, steps: int, times: Times, own: Sampling = Sampling()) -> list[float]:
+def sigmas_for(
+    sampler: str, schedule: str, steps: int, times: Times, own: Sampling = Sampling(), *, comfy: bool = False
+) -> list[float]:
     """The sigmas of a full walk: ``steps`` as people count them, the schedule "Automatic" being the sampler's own.
 
     Some samplers leave out the sigma before the last (made of one step more). ``own`` may say other ends, another bend
-    and whether to leave that sigma out. Raises BadValue for unknown samplers.
+    and whether to leave that sigma out; ``comfy`` takes ComfyUI's own where it has one. Raises BadValue for unknown
+    samplers.
     """
     facts = find_sampler(sampler)
     name = facts.schedule if schedule == "Automatic" else schedule
-    drops = facts.drop_penultimate if own.discard_penultimate is None else own.discard_penultimate
+    leaves_out = sampler in COMFY_DROPS if comfy else facts.drop_penultimate
+    drops = leaves_out if own.discard_penultimate is None else own.discard_penultimate
     if name in GRIDS:  # as A1111 has it, these then only count one step more
         return _grid(name, steps + 1 if own.discard_penultimate else steps, times, own)
-    make = SCHEDULES[name]
+    make = (COMFY if comfy and name in COMFY else SCHEDULES)[name]
     options = {"rho": own.rho, "a": own.beta_alpha, "b": own.beta_beta}
     takes = inspect.signature(make).parameters
     chosen = {word: value for word, value in options.items() if word in takes and value is not None}
@@ -92,7 +101,9 @@ class LaterPart:
     full: list[float]
 
 
-def later_part(one: Pass, times: Times, own: Sampling = Sampling(), a1111: bool = False) -> LaterPart:
+def later_part(
+    one: Pass, times: Times, own: Sampling = Sampling(), a1111: bool = False, *, comfy: bool = False
+) -> LaterPart:
     """Where a walk from a picture begins: more strength begins at more noise (docs/parity.md, Starting from a picture).
 
     int(strength * steps) + 1 of the steps are walked. Exactly as many as were asked for are walked where the pass says
@@ -101,10 +112,10 @@ def later_part(one: Pass, times: Times, own: Sampling = Sampling(), a1111: bool 
     """
     strength = min(one.denoise_strength, 0.999)
     if strength <= 0 and (one.exact_steps or not a1111):
-        return LaterPart(0.0, [0.0], sigmas_for(one.sampler, one.schedule, one.steps, times, own))
+        return LaterPart(0.0, [0.0], sigmas_for(one.sampler, one.schedule, one.steps, times, own, comfy=comfy))
     total = max(int(one.steps / strength), one.steps) if one.exact_steps else one.steps
     last = one.steps - 1 if one.exact_steps else int(strength * one.steps)
-    full = sigmas_for(one.sampler, one.schedule, total, times, own)
+    full = sigmas_for(one.sampler, one.schedule, total, times, own, comfy=comfy)
     if one.schedule not in ("Timesteps", "UniPC"):
         sigmas = full[max(0, total - last - 1) :]
         return LaterPart(sigmas[0], sigmas, full)
@@ -219,6 +230,15 @@ def beta(n: int, times: Times, a: float = 0.6, b: float = 0.6) -> list[float]:
         return [*_at(times, first + shares * (last - first)), 0.0]
     low, high = times.range
     return [*(low + shares * (high - low)).tolist(), 0.0]
+
+
+@schedule("Beta", COMFY)
+def beta_of_trained(n: int, times: Times, a: float = 0.6, b: float = 0.6) -> list[float]:
+    """The same quantiles (Lee et al. 2024, arXiv:2407.12173) as whole times, each trained sigma at most once."""
+    from scipy.stats import beta as distribution
+
+    places = np.rint(distribution.ppf(1 - np.linspace(0, 1, n, endpoint=False), a, b) * (len(times.sigmas) - 1))
+    return [*(float(times.sigmas[int(place)]) for place in dict.fromkeys(places)), 0.0]
 
 
 @schedule("LCM", GRIDS)

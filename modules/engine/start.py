@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isclose
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from modules.core.compat import Switch
 from modules.core.geometry import Size
 from modules.core.plan import Pass, Plan
 from modules.core.request import Inpaint
@@ -47,10 +49,9 @@ class Picture:
     source: Source | None
     check: Check
 
-    @property
-    def a1111(self) -> bool:
-        """Whether A1111's rules count where they differ from our own."""
-        return "a1111" in self.plan.request.compat
+    def has(self, switch: Switch) -> bool:
+        """Whether this picture is made by that rule of another program."""
+        return switch in self.plan.request.compat
 
     @property
     def inpaint(self) -> Inpaint:
@@ -72,10 +73,10 @@ class Picture:
         )  # fmt: skip
 
     def encoded(self, model: Model, pixels: Tensor) -> Tensor:
-        """Pixels [1 3 H W] as latents: the encoder's mean, or as A1111 does a draw, from a generator of the seed."""
+        """Pixels [1 3 H W] as latents: the encoder's mean, or a draw from its spread by a generator of the seed."""
         _, _, height, width = pixels.shape
         shape = latent_shape(model, Size(width=width, height=height))
-        drawn = TorchGenerator(self.seed).normal(shape)[None] if self.a1111 else None
+        drawn = TorchGenerator(self.seed).normal(shape)[None] if self.has("sampled-posterior") else None
         return encode(model, pixels, self.check, drawn)
 
 
@@ -88,9 +89,11 @@ def latent_shape(model: Model, canvas: Size) -> Shape:
 def from_noise(picture: Picture, one: Pass, model: Model, prediction: Prediction) -> Begin:
     """Nothing but noise, at the schedule's first sigma."""
     own = picture.plan.request.sampling
-    sigmas = sigmas_for(one.sampler, one.schedule, one.steps, prediction.times, own)
+    times = prediction.times
+    sigmas = sigmas_for(one.sampler, one.schedule, one.steps, times, own, comfy=picture.has("comfy-sigmas"))
     noise = picture.noise(one, model, sigmas)
     unit = own.sgm_noise_multiplier or find_sampler(one.sampler).unit_noise
+    unit |= picture.has("unit-noise") and not times.is_flow and isclose(sigmas[0], times.range[1], rel_tol=1e-5)
     return Begin(noise.first() * prediction.noise_scale(sigmas[0], unit=unit), sigmas, noise)
 
 
@@ -100,7 +103,8 @@ def from_latents(picture: Picture, one: Pass, model: Model, prediction: Predicti
     Where A1111 noises to more than it starts from, its variance preserving x is taken over as it is.
     """
     request = picture.plan.request
-    part = later_part(one, prediction.times, request.sampling, picture.a1111)
+    part = later_part(one, prediction.times, request.sampling, picture.has("noised-above"),
+                      comfy=picture.has("comfy-sigmas"))  # fmt: skip
     noise = picture.noise(one, model, part.full)
     if len(part.sigmas) < 2:
         return Begin(latents, part.sigmas, noise)

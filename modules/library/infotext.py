@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from modules.core import limits
+from modules.core.compat import PRESETS, SWITCHES
 from modules.core.errors import BadValue
 from modules.core.request import GenerationRequest, Hires, Inpaint, SoftInpaint, StartFrom
 from modules.core.sampling import split_sampler_name
@@ -359,11 +360,19 @@ class _Reader(Gathering):
         self._starting()
         self._hires()
         self._wording()
-        compat = self._left.pop("Compat", "").split() if self._is_ours else ["a1111"]
-        self.take("compat", compat)
+        self._compat()
         self._extensions()
         for key in self._known:
             self._left.pop(key, None)
+
+    def _compat(self) -> None:
+        """By which program's rules it was made; switches that a later program knows are left out with a warning."""
+        said = self._left.pop("Compat", "").split() if self._is_ours else ["a1111"]
+        known = [name for name in said if name in SWITCHES or name in PRESETS]
+        if len(known) < len(said):
+            unknown = ", ".join(name[:40] for name in said if name not in known)
+            self.warn(BadValue(f"Rules of compatibility are unknown: {unknown}.", "They are left out."), "compat")
+        self.take("compat", known)
 
     def recall(self) -> Recall:
         return Recall(self.fields, self._left, tuple(self.warnings), self._known["Model hash"], self._known["Version"])

@@ -37,7 +37,7 @@ class Chosen:
         self._library, self._checkpoint = library, checkpoint
         self._found: dict[str, Adapter | None] = {}
         told = [_told(request, picture) for picture in range(request.count)]
-        for (lora, _), pictures in _by_lora(told, "a1111" in request.compat).items():
+        for (lora, _), pictures in _by_lora(told, "last-lora" in request.compat).items():
             self._add(lora, tuple(pictures) if len(pictures) < request.count else None, request.sampling.steps)
         self.embeddings = self._embeddings(dict.fromkeys(text for texts in told for text in texts))
 

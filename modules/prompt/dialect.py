@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from modules.core.compat import expanded
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -34,5 +36,5 @@ A1111 = Dialect(
 
 
 def dialect_of(compat: Collection[str]) -> Dialect:
-    """The dialect for a request's ``compat`` switches."""
-    return A1111 if "a1111" in compat else NATIVE
+    """The dialect for a request's ``compat`` switches, or names of presets."""
+    return A1111 if "prompt-grammar" in expanded(compat) else NATIVE

@@ -25,6 +25,7 @@ CLIENT = "page"
 FOLLOWERS = {  # what a choice brings along
     "shape": ("width", "height"),
     "quality": ("steps", "hires", "sampler", "schedule"),
+    "compat": ("noise",),
 }
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core import limits
+from modules.core.compat import OWN, PRESETS
 from modules.core.sampling import SAMPLERS, SCHEDULES
+from modules.library.infotext import EMPHASIS
 
 if TYPE_CHECKING:
     from modules.extend.loader import Found
@@ -136,7 +138,15 @@ CONTROLS: tuple[Control, ...] = (
         "noise", "choice", "nv", "setting_randn_source", 420, "noise", fold="compatibility",
         a1111="RNG", choices=("nv", "cpu", "gpu"), translated=True,
     ),
-    Control("a1111", "toggle", False, "atelier_compat_a1111", 430, "compat", fold="compatibility"),
+    Control(
+        "emphasis", "choice", "original", "setting_emphasis", 425, "emphasis", fold="compatibility",
+        a1111="Emphasis", choices=tuple(EMPHASIS), translated=True,
+    ),
+    Control(
+        "compat", "choice", "native", "atelier_compat", 430, "compat", fold="compatibility",
+        choices=(*PRESETS, OWN), translated=True,
+    ),
+    Control("compat_own", "hidden", "[]", "atelier_compat_own", 432, "compat"),  # JSON: switches that are no preset
 )  # fmt: skip
 
 

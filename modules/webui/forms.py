@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.core import limits, strictjson
+from modules.core.compat import NOISE, OWN, PRESETS, SWITCHES, preset_of
 from modules.core.errors import BadValue, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.request import GenerationRequest, Hires
@@ -100,6 +101,8 @@ def change(values: Mapping[str, Any], patch: Mapping[str, Any], old: Defaults, n
                 "hires_steps": BEST_HIRES.steps,
                 "hires_denoise": BEST_HIRES.denoise_strength,
             }
+    if patch.get("compat") in NOISE and "noise" not in patch:
+        made["noise"] = NOISE[patch["compat"]]
     return derive(made, new)
 
 
@@ -144,7 +147,8 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
         "model": {"checkpoint": values["checkpoint"] or ""},
         "clip_skip": _whole(values, "clip_skip", form),
         "noise": values["noise"],
-        "compat": ["a1111"] if values["a1111"] else [],
+        "emphasis": values["emphasis"],
+        "compat": switches_of(values["compat"], values["compat_own"]),
         "extensions": _extensions(values, form),
     }
     if values["hires"]:
@@ -175,7 +179,9 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
         "hires": request.hires is not None,
         "clip_skip": request.clip_skip,
         "noise": request.noise,
-        "a1111": "a1111" in request.compat,
+        "emphasis": request.emphasis,
+        "compat": (preset := preset_of(request.compat)),
+        "compat_own": strictjson.dumps(list(request.compat) if preset == OWN else []),
     }
     if request.hires:
         made |= {
@@ -190,6 +196,13 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
             made |= {f"{fold.name}.{name}": value for name, value in (said or {}).items()}
     known = {row.name for row in form.controls}
     return derive({name: value for name, value in made.items() if name in known}, defaults)
+
+
+def switches_of(preset: Any, own: Any) -> list[str]:
+    """The rules of other programs that a choice means; of one's own mixture those in the ``own`` JSON list."""
+    if preset != OWN:
+        return list(PRESETS.get(str(preset), ()))
+    return [name for name in styles_of(own) if name in SWITCHES]
 
 
 def styles_of(text: Any) -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.core import events, limits, settings, strictjson
+from modules.core.compat import PRESETS, SWITCHES, preset_of
 from modules.core.errors import BadValue, WorkbenchError
 from modules.core.geometry import Box, Size
 from modules.core.request import GenerationRequest, Hires, Inpaint, Refiner, Sampling, SoftInpaint, StartFrom, Variation
@@ -121,6 +122,18 @@ def test_a_request_of_the_first_days_still_loads():
     request = GenerationRequest.from_json(stored)
     assert (request.seeds(), request.variation_seeds(), request.parents()) == ((5, 6), (), ())
     assert request.final_size() == Size(width=1280, height=1024)
+    assert request.compat == PRESETS["a1111"]
+
+
+def test_presets_of_compat_are_sets_of_switches():
+    assert {switch for preset in PRESETS.values() for switch in preset} == set(SWITCHES)
+    assert [preset_of(PRESETS[name]) for name in PRESETS] == list(PRESETS)
+    mixed = GenerationRequest(seed=1, compat=("unit-noise", "call-clock", "unit-noise"))
+    assert (mixed.compat, preset_of(mixed.compat)) == (("call-clock", "unit-noise"), "own")
+    both = GenerationRequest.from_data({"seed": 1, "compat": ["comfy", "nearest-time", "call-clock"]})
+    assert set(both.compat) == {*PRESETS["comfy"], "call-clock"}
+    with pytest.raises(BadValue):
+        GenerationRequest.from_data({"seed": 1, "compat": ["magic"]})
 
 
 def test_a_variation_keeps_the_seed_and_counts_its_own():

@@ -155,3 +155,36 @@ def test_clip_skip_is_passed_on_and_part_of_the_key(encoder):
     for clip_skip in (1, 2):
         read(GenerationRequest(prompt="cat", seed=1), (one_pass(),), 0, Reader(encoder, cache, clip_skip))
     assert {skip for _, skip in encoder.asked} == {1, 2}
+
+
+def test_emphasis_modes_say_what_brackets_do(encoder):
+    plain, weighted = context(encoder, "cat dog"), context(encoder, "cat (dog:1.5)")
+    no_norm = context(encoder, "cat (dog:1.5)", emphasis="no_norm")
+    torch.testing.assert_close(no_norm[0, 1], plain[0, 1])
+    torch.testing.assert_close(no_norm[0, 2], plain[0, 2] * 1.5)
+    assert not torch.equal(weighted, no_norm)
+    assert torch.equal(context(encoder, "cat (dog:1.5)", emphasis="ignore"), plain)
+    asked = encoder.asked
+    context(encoder, "cat (dog:1.5)", emphasis="none")
+    assert asked[-1][0] != asked[0][0]  # the brackets are tokens
+    assert torch.equal(context(encoder, "cat dog", emphasis="none"), plain)
+
+
+def test_a_word_moves_away_from_what_an_empty_prompt_says(encoder):
+    plain, empty = context(encoder, "cat dog"), context(encoder, "")
+    weighted = context(encoder, "cat (dog:1.5)", compat=("empty-emphasis",))
+    wanted = plain.clone()
+    wanted[0, 2] = (plain[0, 2] - empty[0, 2]) * 1.5 + empty[0, 2]
+    torch.testing.assert_close(weighted, wanted)
+    long = "(cat:1.2) " + "dog " * 80
+    assert context(encoder, long, compat=("empty-emphasis",)).shape == (1, 154, WIDTH)
+    assert torch.equal(context(encoder, "cat dog", compat=("comfy",)), plain)
+
+
+def test_an_empty_negative_prompt_is_told_as_empty_unless_it_shall_be_encoded(encoder):
+    seen = []
+    encoder.tell = lambda cond, frame: (seen.append((frame.negative, frame.empty)), cond)[1]
+    told(encoder, "cat")
+    told(encoder, "cat", compat=("encoded-negative",))
+    told(encoder, "cat", negative_prompt="dog")
+    assert [empty for negative, empty in seen if negative] == [True, False, False]

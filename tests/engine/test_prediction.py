@@ -90,3 +90,18 @@ def test_zero_snr_ends_in_noise_alone_and_begins_as_before():
 
 def test_a_family_says_whether_its_last_time_is_noise_alone():
     assert Prediction.of(Diffusion(prediction="v", zero_snr=True)).times.sigma(999) > 4000
+
+
+def test_the_network_may_be_told_whole_times_only():
+    diffusion, told = Diffusion(), []
+
+    def network(x, t, cond):
+        told.append(t)
+        return x
+
+    for whole in (False, True):
+        prediction = Prediction.of(diffusion, whole_times=whole)
+        for t in (0.4, 17.6, 998.7):
+            prediction.x0(network)(torch.zeros(1), prediction.times.sigma(t), {})
+    assert told[:3] == pytest.approx([0.4, 17.6, 998.7])
+    assert told[3:] == [0, 18, 999]

@@ -249,3 +249,17 @@ def test_all_noise_at_the_end_by_the_papers_algorithm():
 def test_the_table_has_the_names_that_people_choose_from():
     assert {"Automatic", *SCHEDULES} == {row.name for row in sampling.SCHEDULES}
     assert {row.schedule for row in sampling.SAMPLERS} <= {*SCHEDULES, *GRIDS}
+
+
+def test_comfyui_has_schedules_of_its_own():
+    times = SD
+    ours, theirs = (sigmas_for("Euler", "Beta", 20, times, comfy=comfy) for comfy in (False, True))
+    assert ours != theirs
+    trained = set(times.sigmas.tolist())
+    assert all(sigma in trained for sigma in theirs[:-1])
+    assert theirs[0] == times.sigmas[-1]
+    many = sigmas_for("Euler", "Beta", 150, times, comfy=True)
+    assert many == sorted(set(many), reverse=True)  # each trained sigma once, so fewer steps than were asked for
+    assert len(many) < 151
+    assert sigmas_for("DPM++ 3M SDE", "Karras", 20, times, comfy=True) == sigmas_for("Euler", "Karras", 20, times)
+    assert sigmas_for("DPM2", "Karras", 20, times, comfy=True) == sigmas_for("DPM2", "Karras", 20, times)

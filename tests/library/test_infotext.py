@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modules.core import limits
+from modules.core.compat import PRESETS, SWITCHES
 from modules.core.geometry import Box, Size
 from modules.core.part import Part
 from modules.core.request import (
@@ -46,14 +47,15 @@ def test_every_key_in_its_order():
         clip_skip=2,
         noise="gpu",
         hires=Hires(scale=1.5, steps=10, denoise_strength=0.55),
-        compat=("a1111",),
+        compat=("call-clock", "unit-noise"),
         extensions={"builtin-rescale-cfg": {"amount": 0.7}},
     )
     facts = {"model": "a, b: c", "version": "1.2", "lora_hashes": {"ink": "123456789abc", "wash": "abc"}}
     assert write(request, facts, 0) == (
         "Steps: 30, Sampler: Euler a, Schedule type: Karras, CFG scale: 5.25, Seed: 1, Size: 640x512, "
         'Model: "a, b: c", Denoising strength: 0.55, Clip skip: 2, RNG: GPU, Hires upscale: 1.5, Hires steps: 10, '
-        'Hires upscaler: Latent, Eta: 0.5, Lora hashes: "ink: 123456789abc, wash: abc", Compat: a1111, '
+        'Hires upscaler: Latent, Eta: 0.5, Lora hashes: "ink: 123456789abc, wash: abc", '
+        "Compat: call-clock unit-noise, "
         r'Extension builtin-rescale-cfg: "{\"amount\": 0.7}", Version: Atelier 1.2'
     )
 
@@ -261,7 +263,7 @@ REQUESTS = st.builds(
     tiling=st.sampled_from(["none", "both", "x", "y"]),
     start=st.none() | START,
     hires=st.none() | HIRES,
-    compat=st.sampled_from([(), ("a1111",)]),
+    compat=st.sampled_from([(), ("a1111",), ("comfy",)]) | st.lists(st.sampled_from(list(SWITCHES))).map(tuple),
     extensions=st.dictionaries(
         st.from_regex(r"\A[a-z][a-z0-9\-]{0,20}\Z"),
         st.dictionaries(TEXT, st.integers() | FLOATS | TEXT | st.booleans(), max_size=3),
@@ -350,6 +352,13 @@ def test_a_stored_request_of_earlier_says_its_skips_as_extensions():
     assert GenerationRequest.from_data({"seed": 1, "sampling": silent}) == GenerationRequest(seed=1)
 
 
+def test_switches_of_a_later_program_are_named_and_left_out():
+    recall = read("a\nSteps: 9, Sampler: Euler, Seed: 1, Compat: call-clock tomorrow a1111, Version: Atelier 9")
+    assert recall.fields["compat"] == ["call-clock", "a1111"]
+    assert [warning.field for warning in recall.warnings] == ["compat"]
+    assert recall.apply(BASE).compat == PRESETS["a1111"]
+
+
 def test_the_whole_text_in_its_order():
     text = write(GenerationRequest.from_data({**FULL, "extensions": EXTENDED}), {"vae_sha256": "cd" * 32}, 0)
     assert text.splitlines()[2] == (
@@ -372,7 +381,7 @@ def test_the_whole_text_in_its_order():
         'Negative Template: d, Styles: ["e"], Combinations: True, Start: '
         + text.splitlines()[2].partition(" Start: ")[2]
     )
-    assert text.endswith(", Compat: a1111, Version: Atelier")
+    assert text.endswith(f", Compat: {' '.join(PRESETS['a1111'])}, Version: Atelier")
 
 
 INPAINTED = """a cat

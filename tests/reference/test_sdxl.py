@@ -11,10 +11,9 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from modules.core.geometry import Size
 from modules.core.plan import ModelFile
 from modules.engine import conditioning, loading
-from modules.engine.attention import Attention
 from modules.engine.noise import ImageNoise
 from modules.engine.run import run
-from modules.families.base import SAFE, Frame, Numerics
+from modules.families.base import SAFE, Frame
 from modules.prompt import emphasis, tokens
 from modules.training.tinies import TINY_REFINER, TINY_SD2, TINY_SDXL, networks_of, write_checkpoint
 from tests.engine.bench import Bench, KeepingJob
@@ -162,28 +161,10 @@ def test_the_picture_is_that_of_diffusers(bench, references, negative):
 
 def test_weights_of_emphasis_restore_each_encoders_mean_by_itself(models):
     reader = conditioning.Reader(models["sdxl"], conditioning.Cache())
-    plain, loud = (reader.states([text], emphasis_dialect(), together=False)[0] for text in ("cat", "(cat:1.4)"))
+    plain, loud = (reader.states([text], conditioning.Reading())[0] for text in ("cat", "(cat:1.4)"))
     for part in (slice(0, 64), slice(64, 128)):
         torch.testing.assert_close(
             plain["context"][..., part].mean(), loud["context"][..., part].mean(), atol=1e-5, rtol=1e-4
         )
     assert not torch.equal(plain["context"], loud["context"])
     assert torch.equal(plain["pooled"], loud["pooled"])
-
-
-def emphasis_dialect():
-    from modules.prompt.dialect import NATIVE
-
-    return NATIVE
-
-
-@pytest.mark.parametrize(("name", "count"), [("sdxl", 34), ("sdxl-refiner", 22), ("sd2", 32)])
-def test_every_attention_is_ours(models, name, count):
-    processors = models[name].parts()["network"].attn_processors.values()
-    assert len(processors) == count
-    assert all(isinstance(processor, Attention) for processor in processors)
-
-
-def test_the_autoencoder_never_runs_in_fp16(bench):
-    half = Numerics("half", network="float32", vae="float16")
-    assert loading.load(file_of(bench, "sdxl"), half, CPU).parts()["vae"].dtype == torch.float32

@@ -76,6 +76,24 @@ def test_a_request_and_back():
     assert forms.request_of(values, FORM) == request
 
 
+@pytest.mark.parametrize(
+    ("switches", "word"), [((), "native"), (("a1111",), "a1111"), (("comfy",), "comfy"), (("unit-noise",), "own")]
+)
+def test_rules_of_other_programs_are_a_word_or_a_mixture(switches, word):
+    request = GenerationRequest(seed=1, compat=switches, emphasis="no_norm")
+    values = {**fresh(), **forms.values_of(request, FORM, SMALL)}
+    assert values["compat"] == word
+    again = forms.request_of(values, FORM)
+    assert (again.compat, again.emphasis) == (request.compat, "no_norm")
+
+
+def test_rules_of_other_programs_bring_their_noise():
+    values = forms.change(fresh(), {"compat": "comfy"}, SMALL, SMALL, FORM)
+    assert values["noise"] == "cpu"
+    assert forms.change(values, {"compat": "a1111"}, SMALL, SMALL, FORM)["noise"] == "nv"
+    assert forms.change(fresh(), {"compat": "comfy", "noise": "gpu"}, SMALL, SMALL, FORM)["noise"] == "gpu"
+
+
 @pytest.mark.parametrize("empty", ["", "-1", " ", None])
 def test_an_empty_seed_is_made_concrete_and_differs(empty):
     seeds = {forms.request_of(fresh(seed=empty), FORM).seed for _ in range(4)}

@@ -32,7 +32,7 @@ def test_titles_say_their_values():
     assert title("hires") == "X · off"
     assert title("hires", hires=True, hires_scale=1.5) == "X · 1.5×, 0.7"
     assert title("compatibility") == "X · native"
-    assert title("compatibility", clip_skip=2) == "X · clip skip 2, noise NV (the same everywhere)"
+    assert title("compatibility", clip_skip=2) == "X · Atelier, clip skip 2, noise NV (the same everywhere)"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(7.0, "7"), (7.25, "7.25"), (0.333333, "0.33"), (3, "3"), (None, "")])

@@ -72,6 +72,7 @@ function follow(changed) {
   const follow = [];
   if (own(["shape"]) && values.shape && !own(["width", "height"])) follow.push("shape");
   if (own(["quality"]) && values.quality && !own(["steps", "sampler", "hires"])) follow.push("quality");
+  if (own(["compat"]) && !own(["noise"])) follow.push("compat"); // other programs draw their noise elsewhere
   const byHand = ["width", "height", "steps", "sampler", "schedule", "hires", "hires_scale", "hires_denoise"];
   if (follow.length || (own(byHand) && !own(["shape", "quality"]))) settle(follow);
 }
