@@ -77,9 +77,9 @@ class Calls:
         changed = {name: value for name, value in after.items() if name in told or before.get(name) != value}
         self._keep(workspace, note, after)
         if wish.get("generate"):
-            self._submit(workspace, note, after, priority=0, told={"values": changed})
+            self._submit(workspace, note, after, priority=0)
         else:
-            self._answer(workspace, note, {"values": changed, **self._outlook(after)})
+            self._answer(workspace, note, self._outlook(after))
         return [_update(value=changed[row.name]) if row.name in changed else _update() for row in self._form.controls]
 
     def _keep(self, workspace: str, note: str, values: forms.Values) -> None:
@@ -135,21 +135,18 @@ class Calls:
         fresh = forms.start(self._form, defaults, before["prompt"])
         return {row.name: fresh[row.name] for row in self._form.controls if row.fold == fold}
 
-    def _submit(
-        self, workspace: str, note: str, values: forms.Values, *, priority: int, told: Mapping[str, Any] | None = None
-    ) -> None:
-        said = dict(told or {})
+    def _submit(self, workspace: str, note: str, values: forms.Values, *, priority: int) -> None:
         try:
             worded = wording.word(forms.request_of(values, self._form), self._studio.phrases)
             request = worded.request
             self._models.refuse(request)
             job = self._studio.queue.submit(request, client=CLIENT, workspace=_workspace(workspace), priority=priority)
         except WorkbenchError as problem:
-            self._answer(workspace, note, said, problem)
+            self._answer(workspace, note, {}, problem)
             return
         notes.tell(self._studio.bus, job, worded.notes)
         self._keep(workspace, note, values)
-        self._answer(workspace, note, {**said, "seed": request.seed}, accepted=job.id)
+        self._answer(workspace, note, {"seed": request.seed}, accepted=job.id)
 
     def _outlook(self, values: forms.Values) -> dict[str, Any]:
         """Problems and the estimate of the request as the form stands, for the page to show before any press."""

@@ -87,6 +87,17 @@ def wait_ready(page):
     page.wait_for_selector("html.ready")
 
 
+def settled(page):
+    """Until all that was changed by hand is with the server, and nothing on the page moves any more."""
+    page.wait_for_selector("html:not(.unsaved)", state="attached", timeout=60_000)
+    page.evaluate(
+        """() => Promise.race([
+             Promise.allSettled(document.getAnimations().map((one) => one.finished)),
+             new Promise((resolve) => setTimeout(resolve, 2000)), // what turns for ever
+           ]).then(() => null)"""
+    )
+
+
 @pytest.fixture
 def opener(chromium, program):
     made = Opener(chromium, program.url)

@@ -6,6 +6,7 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import settled
 from tests.browser.test_making import generate, use_slow, write
 
 SERIOUS = ("serious", "critical")
@@ -32,7 +33,7 @@ def test_nothing_serious_in_any_state(opener, axe, size, scheme):
     page.get_by_role("radio", name="Pro").check()
     for fold in page.locator(".fold > button.label-wrap").all():
         fold.click()
-    page.wait_for_timeout(300)
+    settled(page)
     assert violations(page, axe) == [], "folds open"
     use_slow(page, 4)
     generate(page)
@@ -42,7 +43,7 @@ def test_nothing_serious_in_any_state(opener, axe, size, scheme):
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
     page.locator("#model_row button").click()
     expect(page.get_by_role("dialog").locator(".model-card").first).to_be_visible()
-    page.wait_for_timeout(200)  # it fades in
+    settled(page)  # it fades in
     assert violations(page, axe) == [], "picker"
     page.keyboard.press("Escape")
 
@@ -57,6 +58,7 @@ def test_nothing_serious_in_any_tab(opener, axe, scheme, language):
     for index, tab in enumerate(page.locator("#tabs [role=tab]").all()[:5]):
         tab.click()
         page.wait_for_timeout(500)
+        settled(page)
         if index == 1:
             page.locator("#gallery .tile").first.click()
             expect(page.locator("#gallery .details .verbs")).to_be_visible()

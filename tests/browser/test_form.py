@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import wait_ready
+from tests.browser.conftest import settled, wait_ready
 
 
 def fold(page, name):
@@ -13,11 +13,6 @@ def fold(page, name):
 
 def pro(page):
     page.get_by_role("radio", name="Pro").check()
-
-
-def settled(page):
-    """Until the last change was saved."""
-    page.wait_for_timeout(700)
 
 
 def test_everything_comes_back_after_a_reload_folded_controls_too(page):

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import settled
 from tests.browser.test_making import generate, use_slow, write
 
 NEAR = 4  # px
@@ -65,7 +66,7 @@ def test_the_phones_own_order(opener):
     write(page, "on a phone")
     generate(page)
     expect(page.get_by_alt_text("on a phone").first).to_be_visible()
-    page.wait_for_timeout(600)  # the page goes up to the stage
+    page.wait_for_function("document.getElementById('create').scrollTop === 0")  # it goes up to the stage
     assert near(box(page, "#stage"), (0, 48, 390, min(390, round(844 * 0.46))))
     order = [box(page, selector)[1] for selector in ("#stage", "#stage_bar", "#rail", "#controls")]
     assert order == sorted(order)
@@ -112,6 +113,7 @@ def test_nothing_jumps_while_the_page_opens(opener, size):
     )
     page = opener.open(context=context)
     page.wait_for_timeout(800)
+    settled(page)
     assert page.evaluate("window.shift") < 0.05
 
 

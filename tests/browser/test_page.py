@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from modules.families.analytic import write_checkpoint
-from tests.browser.conftest import wait_ready
+from tests.browser.conftest import settled, wait_ready
 from tests.browser.program import free_port, running
 from tests.browser.test_making import generate, use_slow, write
 
@@ -176,7 +176,7 @@ def test_a_restart_under_an_open_page_loses_nothing(chromium, tmp_path):
         opener.allowed += ["Failed to load resource", "ERR_", "network"]
         page = opener.open(workspace="kept")
         write(page, "survives a restart")
-        page.wait_for_timeout(800)
+        settled(page)
     expect(page.get_by_text("Connection lost.")).to_be_visible()
     with running(tmp_path, port):
         expect(page.get_by_text("Back. Nothing was lost.")).to_be_visible(timeout=30_000)

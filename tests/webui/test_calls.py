@@ -48,6 +48,12 @@ class Bench:
         return getattr(self.calls, button)("w", text, *(values[row.name] for row in FORM.controls))
 
 
+def changed(updates):
+    """The values that Gradio is told, by name."""
+    named = zip((row.name for row in FORM.controls), updates, strict=True)
+    return {name: update["value"] for name, update in named if "value" in update}
+
+
 def test_a_press_that_arrives_late_does_not_overwrite_a_later_one(tmp_path):
     bench = Bench(tmp_path)
     bench.press("generate", 9, count=3)
@@ -76,19 +82,15 @@ def test_a_mistake_is_told_with_its_field_and_nothing_is_queued(tmp_path):
 
 def test_apply_changes_only_what_changed(tmp_path):
     bench = Bench(tmp_path)
-    updates = dict(
-        zip((row.name for row in FORM.controls), bench.press("apply", note={"set": {"quality": "draft"}}), strict=True)
-    )
-    assert updates["steps"]["value"] == 12
-    assert "value" not in updates["prompt"]
-    assert bench.said[0].values["values"] == {"quality": "draft", "steps": 12}
+    assert changed(bench.press("apply", note={"set": {"quality": "draft"}})) == {"quality": "draft", "steps": 12}
+    assert bench.said[0].values == {"token": "tab-1", "problems": [], "estimate_s": 3.0, "notes": []}
 
 
 def test_a_card_fills_the_form_and_generates(tmp_path):
     bench = Bench(tmp_path)
-    bench.press("apply", note={"set": {"prompt": "a fox", "seed": "7"}, "generate": True})
+    updates = bench.press("apply", note={"set": {"prompt": "a fox", "seed": "7"}, "generate": True})
     assert (bench.queued[0][0].prompt, bench.queued[0][0].seed) == ("a fox", 7)
-    assert bench.said[0].values["values"]["prompt"] == "a fox"
+    assert changed(updates) == {"prompt": "a fox", "seed": "7"}
 
 
 def test_a_note_that_is_no_json_is_answered_as_an_error(tmp_path):
@@ -119,14 +121,11 @@ def test_a_pictures_settings_are_what_was_typed_and_styles_can_be_written_out(tm
     bench.press("generate", prompt="a {cat|fox}", styles='["ink"]', seed="7")
     request, _ = bench.queued[0]
     bench.picture = SimpleNamespace(request=request, seed=7)
-    bench.press("apply", 2, note={"picture": "p"})
-    told = bench.said[-1].values["values"]
+    told = changed(bench.press("apply", 2, note={"picture": "p"}))
     assert (told["prompt"], told["styles"]) == ("a {cat|fox}", '["ink"]')
     Phrases(tmp_path).keep(Style("ink", "charcoal"), instead_of="ink")
-    bench.press("apply", 3, note={"picture": "p"})
-    assert bench.said[-1].values["values"]["prompt"] == request.prompt
-    bench.press("apply", 4, note={"write_styles": True}, prompt="a cat # mine", styles='["ink"]')
-    told = bench.said[-1].values["values"]
+    assert changed(bench.press("apply", 3, note={"picture": "p"}))["prompt"] == request.prompt
+    told = changed(bench.press("apply", 4, note={"write_styles": True}, prompt="a cat # mine", styles='["ink"]'))
     assert (told["prompt"], told["styles"]) == ("a cat, charcoal", "[]")
 
 

@@ -2,20 +2,25 @@
 import { newestBuild } from "./api.js";
 import { boot } from "./boot.js";
 import { on } from "./live.js";
+import * as presses from "./presses.js";
 
 export const controls = boot.form.controls;
 export const folds = boot.form.folds;
 export const values = { ...boot.values };
 export const fresh = boot.fresh;
 
-const TAB = Math.random().toString(36).slice(2); // tells this tab's presses from others' of the same workspace
 const SAVE_AFTER = 400; // ms of quiet
 const ANSWER_WITHIN = 8000; // ms
+const SHOWN_WITHIN = 2000; // ms; what Gradio was told is in its controls long before
 const byName = new Map(controls.map((row) => [row.name, row]));
 const answers = new Map(); // token -> {resolve, reject, timer}
 const listeners = new Set();
-let tokens = 0;
+const editedAt = new Map(); // name -> which edit by hand was its last
+const told = new Map(); // name -> what the control showed when Gradio was told another value, until it shows that
+let edits = 0;
 let saving = null;
+let pressed = 0; // presses on their way
+let looking = 0; // looks that were asked for
 let busy = Promise.resolve(); // the last change on its way: Generate waits for it
 
 export const element = (name) => document.getElementById(byName.get(name).id);
@@ -49,34 +54,80 @@ function readChoice(row, host) {
   return choice ? choice[1] : undefined;
 }
 
-// Look at every mounted control; true where something changed.
+// Look at every mounted control; true where something was changed by hand.
 export function look() {
   const changed = [];
   for (const row of controls) {
     if (row.kind === "hidden") continue;
     const value = read(row);
-    if (value === undefined || value === values[row.name]) continue;
+    if (value === undefined || value === told.get(row.name)) continue;
+    told.delete(row.name);
+    if (value === values[row.name]) continue;
     values[row.name] = value;
+    editedAt.set(row.name, ++edits);
     changed.push(row.name);
   }
   tell(changed, true);
   return changed.length > 0;
 }
 
-function press(button, note) {
-  const token = `${TAB}-${++tokens}`;
+// Until every mounted control shows what Gradio was told, so that the next press sends it.
+async function shown() {
+  const end = performance.now() + SHOWN_WITHIN;
+  do {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    look();
+  } while (told.size && performance.now() < end);
+  told.clear();
+}
+
+// Press a button; resolves with what the stream answers, and after "apply" once Gradio's own answer is in the form too.
+async function press(button, note) {
+  look();
+  const since = edits;
+  pressed += 1;
+  mark();
+  const { token, returned } = presses.press(button, note, (updates) => take(updates, since));
   const answered = new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       answers.delete(token);
+      presses.forget(token);
       reject(new Error("no answer"));
     }, ANSWER_WITHIN);
-    answers.set(token, { resolve, reject, timer });
+    answers.set(token, { resolve, timer });
   });
-  const box = document.querySelector("#atelier_note textarea");
-  box.value = JSON.stringify({ ...note, token });
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  document.getElementById(`atelier_${button}`).click();
-  return answered;
+  try {
+    if (button !== "apply") return await answered;
+    const [event] = await Promise.all([answered, returned]);
+    await shown();
+    return event;
+  } finally {
+    pressed -= 1;
+    mark();
+  }
+}
+
+// Gradio's updates without those of controls that were edited since the press; the rest goes into the values.
+function take(updates, since) {
+  look();
+  const changed = [];
+  const kept = updates.map((update, place) => {
+    const row = controls[place];
+    if (!row || !("value" in (update ?? {}))) return update;
+    if ((editedAt.get(row.name) ?? 0) > since) return { __type__: "update" };
+    const before = row.kind === "hidden" ? undefined : read(row);
+    if (before !== undefined && before !== update.value) told.set(row.name, before);
+    values[row.name] = update.value;
+    changed.push(row.name);
+    return update;
+  });
+  tell(changed, false);
+  return kept;
+}
+
+// <html class="unsaved"> while something that was done by hand is not with the server yet.
+function mark() {
+  document.documentElement.classList.toggle("unsaved", Boolean(pressed || looking || saving));
 }
 
 on("form", (event) => {
@@ -92,9 +143,15 @@ on("form", (event) => {
 export function saveSoon() {
   clearTimeout(saving);
   saving = setTimeout(save, SAVE_AFTER);
+  mark();
 }
 
+// A tab that is left may be closed at any moment.
+document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && (look() || saving) && save());
+
 async function save() {
+  clearTimeout(saving);
+  saving = null;
   try {
     outlook((await press("save", {})).values);
   } catch {
@@ -122,11 +179,7 @@ export function apply(note) {
 }
 
 async function applyNow(note) {
-  look();
   const event = await press("apply", note);
-  const changed = (event.values && event.values.values) || {};
-  Object.assign(values, changed);
-  tell(Object.keys(changed), false);
   outlook(event.values);
   return event;
 }
@@ -135,6 +188,7 @@ async function applyNow(note) {
 export async function generate(front = false) {
   await busy;
   clearTimeout(saving);
+  saving = null;
   return press(front ? "front" : "generate", {});
 }
 
@@ -150,15 +204,21 @@ export async function isOld() {
 // Everything that a person does inside the column may have changed a value.
 export function watch(column) {
   let pending = false;
+  const lookAfter = (wait) => {
+    looking += 1;
+    mark();
+    wait(() => {
+      looking -= 1;
+      if (look()) saveSoon();
+      mark();
+    });
+  };
   const soon = () => {
     if (pending) return;
     pending = true;
-    requestAnimationFrame(() => {
-      pending = false;
-      if (look()) saveSoon();
-    });
+    lookAfter((done) => requestAnimationFrame(() => ((pending = false), done())));
   };
   for (const type of ["input", "change", "click", "keyup", "focusout"]) column.addEventListener(type, soon);
   // a dropdown's list closes after the click that chose
-  column.addEventListener("click", () => setTimeout(soon, 60));
+  column.addEventListener("click", () => lookAfter((done) => setTimeout(done, 60)));
 }
