@@ -79,6 +79,7 @@ def test_a_job_from_start_to_end_by_keyboard_alone(page):
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("g")
     expect(page.get_by_role("tab", name="Gallery")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("option", name=re.compile("typed by hand")).first).to_be_visible()
     page.locator("#gallery [role=listbox]").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#gallery .details")).to_contain_text("typed by hand")

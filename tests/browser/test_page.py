@@ -88,7 +88,7 @@ def test_a_job_that_fails_says_why_and_offers_another_try(page, program):
 
 
 def test_the_queue_is_paused_and_goes_on(page):
-    use_slow(page, 2)
+    use_slow(page, 8)
     generate(page)
     chip = page.locator("#chip_queue")
     expect(chip).to_be_visible()

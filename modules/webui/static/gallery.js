@@ -178,7 +178,7 @@ function keepInSight() {
 function keys(event) {
   const { columns } = measure();
   const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-  if (step) {
+  if (step && items.length) {
     event.preventDefault();
     choose(chosen < 0 ? 0 : Math.min(Math.max(chosen + step, 0), items.length - 1));
   } else if (event.key === "Enter" && items[chosen]) openOnStage(items[chosen]);
