@@ -1,8 +1,8 @@
 """Prompts become what the network is told: weighted hidden states over the walk, for each AND part and the negative."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 from modules.core.plan import Pass
 from modules.core.request import GenerationRequest
 from modules.core.sampling import find_sampler
+from modules.engine.adapters import embeddings
+from modules.engine.adapters.embeddings import Vectors
 from modules.engine.guidance import Negative, Positive, Weighted
 from modules.engine.prediction import Cond
 from modules.families.base import Frame, Model
@@ -109,28 +111,35 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads prompts with one model's text encoder; a chunk is encoded by itself and kept by its tokens."""
+    """Reads prompts with one model's text encoder; a chunk is encoded by itself and kept by its tokens.
+
+    ``vectors`` are the textual inversions that the prompts may name, by word; ``read_by`` says what else decides how
+    the model reads (the adapters that are on it).
+    """
 
     model: Model
     cache: Cache
     clip_skip: int = 1
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
+    read_by: Hashable = ()
 
     def states(self, texts: Sequence[str], reading: Reading) -> list[Cond]:
         """One conditioning [1 77*chunks width] for each text of a schedule, weighted as ``reading`` says."""
-        chunked = [tokens.chunks(reading.runs(text), dialect=reading.dialect) for text in texts]
+        words = {word: len(next(iter(vectors.values()))) for word, vectors in self.vectors.items()}
+        chunked = [tokens.chunks(reading.runs(text), dialect=reading.dialect, embeddings=words) for text in texts]
         empty = tokens.chunks(emphasis.runs(""), dialect=reading.dialect)[0]
         if reading.joint:
             longest = max(len(chunks) for chunks in chunked)
             chunked = [(*chunks, *[empty] * (longest - len(chunks))) for chunks in chunked]
         skip = self._clip_skip(reading.fixed_clip_skip)
-        read = [[self._chunk(chunk.ids, skip) for chunk in chunks] for chunks in chunked]
+        read = [[self._chunk(chunk, skip) for chunk in chunks] for chunks in chunked]
         plain = [torch.cat([states for states, _ in chunks], 1) for chunks in read]
         weights = [torch.tensor([w for chunk in chunks for w in chunk.weights])[None, :, None] for chunks in chunked]
         encoders = self.model.encoders
         if reading.mode != "original":
             restored = [z * w.to(z.device) if bool((w != 1).any()) else z for z, w in zip(plain, weights, strict=True)]
         elif reading.from_empty:
-            nothing = self._chunk(empty.ids, skip)[0]
+            nothing = self._chunk(empty, skip)[0]
             restored = [_from_empty(z, w, nothing) for z, w in zip(plain, weights, strict=True)]
         elif reading.joint:
             restored = _emphasised(torch.cat(plain), torch.cat(weights), encoders).split(1)
@@ -142,8 +151,13 @@ class Reader:
             for z, vector in zip(restored, vectors, strict=True)
         ]
 
-    def _chunk(self, ids: tuple[int, ...], clip_skip: int) -> Read:
-        return self.cache.get((ids, clip_skip), lambda: self.model.read(torch.tensor([ids]), clip_skip))
+    def _chunk(self, chunk: tokens.Chunk, clip_skip: int) -> Read:
+        named = tuple((place, id(self.vectors[place.name])) for place in chunk.embeddings)
+        return self.cache.get((chunk.ids, named, clip_skip, self.read_by), lambda: self._read(chunk, clip_skip))
+
+    def _read(self, chunk: tokens.Chunk, clip_skip: int) -> Read:
+        with embeddings.standing_in(self.model, chunk.embeddings, self.vectors):
+            return self.model.read(torch.tensor([chunk.ids]), clip_skip)
 
     def _clip_skip(self, is_fixed: bool) -> int:
         fixed = self.model.family.clip_skip_in_a1111
@@ -213,14 +227,19 @@ def _calls(one: Pass) -> int:
     return one.steps * (2 if find_sampler(one.sampler).second else 1)
 
 
+def walked(sigmas: Sequence[float]) -> Callable[[float], float]:
+    """How much of a pass is done at a sigma, 0-1: each of the schedule's steps counts alike."""
+    rising = np.log(np.maximum(sigmas, 1e-12))[::-1]
+    progress = np.linspace(1.0, 0.0, len(sigmas))  # at each of the rising sigmas
+    return lambda sigma: float(np.interp(np.log(max(sigma, 1e-12)), rising, progress))
+
+
 def over_sigma(conditioning: Conditioning, sigmas: Sequence[float], second_pass: bool) -> tuple[Positive, Negative]:
     """The native clock: what is shown is chosen by how far sigma has fallen, so the denoiser is a pure function."""
-    rising = np.log(np.maximum(sigmas, 1e-12))[::-1]
-    progress = np.linspace(1.0, 0.0, len(sigmas))  # of the pass, at each of the rising sigmas
+    share = walked(sigmas)
 
     def moment(sigma: float) -> float:
-        walked = float(np.interp(np.log(max(sigma, 1e-12)), rising, progress))
-        return walked + second_pass
+        return share(sigma) + second_pass
 
     def positive(sigma: float) -> list[Weighted]:
         return [Weighted(part.at(moment(sigma), False), part.weight) for part in conditioning.positive]

@@ -18,9 +18,10 @@ from torch import Tensor
 from modules.core.errors import ModelError
 from modules.core.plan import ModelFile, VaeFile
 from modules.engine import attention
+from modules.families import layouts
 from modules.families.base import Evidence, Match, Model, Numerics, Shapes, family, recognise
 from modules.families.ldm import UNET, VAE
-from modules.library import header, layouts, vaes
+from modules.library import header, vaes
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,

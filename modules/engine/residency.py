@@ -25,6 +25,7 @@ from torch import Tensor
 
 from modules.core.plan import ModelFile, VaeFile
 from modules.engine import attention, placing
+from modules.engine.adapters.applied import Adapted
 from modules.engine.conditioning import Cache
 from modules.families.base import Model, Numerics
 
@@ -79,6 +80,7 @@ class Loaded:
     preview: Callable[[Tensor], Tensor] | None = None  # latents to a small picture; made with the first one
 
     def __post_init__(self) -> None:
+        self.adapted = Adapted(self.model, self.file)
         for block in self.model.blocks():
             block.register_forward_pre_hook(self.guard)
 
@@ -143,6 +145,12 @@ class Residency:
                 model.before_use = partial(self._bring, weakref.proxy(loaded))
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def forget(self, loaded: Loaded) -> None:
+        """Let this model go: what it is cannot be told any more."""
+        for key in [key for key, one in self._kept.items() if one is loaded]:
+            del self._kept[key]
+        give_back()
 
     def unload(self) -> None:
         """Let every model go."""

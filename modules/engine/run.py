@@ -24,8 +24,10 @@ from modules.core.plan import Pass, Plan
 from modules.core.request import GenerationRequest, Sampling
 from modules.core.sampling import find_sampler
 from modules.engine import conditioning, loading
+from modules.engine.adapters.branches import on_time
+from modules.engine.adapters.outfit import Outfit
 from modules.engine.colour import corrected
-from modules.engine.conditioning import Conditioning
+from modules.engine.conditioning import Conditioning, walked
 from modules.engine.decode import decode, finish, is_out_of_memory
 from modules.engine.denoise import Call, Denoiser, denoise
 from modules.engine.guard import guarded
@@ -43,7 +45,7 @@ from modules.engine.workshop import Workshop
 from modules.extend.hooks import Hooks
 from modules.families.base import SAFE, Numerics
 from modules.planning.canvas import crop
-from modules.planning.compile import compile
+from modules.planning.compile import MODEL, compile
 from modules.planning.models import Catalogue
 from modules.prompt import tags
 
@@ -74,8 +76,8 @@ def run(plan: Plan, workshop: Workshop, job: Job, hooks: Hooks | None = None) ->
     """
     with torch.inference_mode(), ExitStack() as patches:
         maker = _Maker(plan, workshop, job, hooks or _hooks(plan.request, workshop, job), patches)
-        maker.tell_ignored_networks()
-        for picture in plan.pictures:
+        maker.tell_remarks()
+        for picture in maker.outfit.grouped(plan.pictures):
             try:
                 maker.make(picture)
             except Cancelled:
@@ -100,6 +102,7 @@ class _Maker:
         self.patched: set[int] = set()
         self._source: Source | None = None  # the picture that all of the job's start from
         self.teller = Teller(plan, job, workshop.pace, workshop.settings.previews)
+        self.outfit = Outfit(plan, MODEL, self.teller.warn)
 
     def make(self, picture: int) -> None:
         """One picture; where numbers come out empty it is made once more in 32 bit, and the user hears of it."""
@@ -117,12 +120,15 @@ class _Maker:
             except _Empty:
                 raise _not_finite() from None
 
-    def tell_ignored_networks(self) -> None:
+    def tell_remarks(self) -> None:
         """Nothing that was asked for is left out in silence."""
-        found = [tag for text in (self.request.prompt, self.request.negative_prompt) for tag in tags.split(text)[1]]
+        for remark in self.plan.remarks:
+            self.teller.warn(remark.code, remark.message, remark.hint, remark.facts)
+        texts = (self.request.prompt, self.request.negative_prompt)
+        found = [tag for text in texts for tag in tags.split(text)[1] if tag.kind.lower() not in tags.LORA_KINDS]
         if found:
             names = ", ".join(f"<{tag.kind}:{':'.join(tag.positional)[:40]}>" for tag in found[:5])
-            message = f"The pictures are made without {names}: extra networks cannot be used yet."
+            message = f"The pictures are made without {names}: networks of this kind cannot be used."
             self.teller.warn("networks_ignored", message, "Remove them from the prompt.")
 
     def _attempt_with_room(self, picture: int, numerics: Numerics) -> None:
@@ -165,7 +171,7 @@ class _Maker:
         changed = loading.changed(loaded.file)
         if changed:
             self.teller.warn("model_changed", f"The checkpoint {loaded.file.name} was replaced while it was in use.")
-        self.teller.image(loaded, image, subject.seed, changed)
+        self.teller.image(loaded, image, subject.seed, changed, self.outfit.facts(picture))
 
     def _picture(self, picture: int) -> Picture:
         """The picture of this number with its seeds and the picture it starts from."""
@@ -189,7 +195,16 @@ class _Maker:
                 self.patches.enter_context(tiled((parts["network"], parts["vae"]), self.request.tiling))
             if self.hooks:
                 self.hooks.patch_model(parts["network"], self.patches)
+        self._dress(model, loaded)
         return loaded
+
+    def _dress(self, key: str, loaded: Loaded) -> None:
+        """Put the picture's adapters on a model of the plan, and take all others off."""
+        try:
+            self.outfit.put_on(key, loaded, self.teller.picture, self.job.check)
+        finally:
+            if loaded.adapted.is_lost:
+                self.workshop.residency.forget(loaded)
 
     def _read(self, loaded: Loaded, one: Pass, number: int) -> Conditioning:
         """What the pass's own prompts say to this model."""
@@ -199,7 +214,10 @@ class _Maker:
             for name in ("prompt", "negative_prompt")
         }
         with self.teller.phase("reading", 1):
-            reader = conditioning.Reader(loaded.model, loaded.prompts, self.request.clip_skip)
+            reader = conditioning.Reader(
+                loaded.model, loaded.prompts, self.request.clip_skip,
+                self.outfit.vectors(loaded), loaded.adapted.read_by,
+            )  # fmt: skip
             told = conditioning.read(self.request.model_copy(update=said), self.plan.passes, number, reader)
             return self.hooks.edit_conditioning(told) if self.hooks else told
 
@@ -298,7 +316,7 @@ class _Maker:
     ) -> Denoiser:
         facts, start = find_sampler(one.sampler), self.request.start
         edits = loaded.model.beside == "picture" and start is not None
-        return guide(
+        guided = guide(
             prediction.x0(loaded.model.network),
             *clock,
             one.cfg_scale / facts.cfg_divisor,
@@ -308,6 +326,7 @@ class _Maker:
             after=self.hooks.after_guidance if self.hooks.has("after_guidance") else None,
             picture_scale=start.image_cfg_scale if edits and start else 1.0,
         )
+        return on_time(guided, loaded.adapted.clock, walked(sigmas)) if loaded.adapted.passes_by else guided
 
     def _laid_over(
         self, subject: Picture, image: NDArray[np.uint8], latents: Tensor, kept: Kept | None

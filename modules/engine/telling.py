@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,12 +112,14 @@ class Teller:
         )
         self._previewer.offer(loaded, call.denoised.x0, self.picture, one.canvas, crop(one.canvas, one.size))
 
-    def warn(self, code: str, message: str, hint: str = "") -> None:
+    def warn(self, code: str, message: str, hint: str = "", facts: Mapping[str, Any] | None = None) -> None:
         """Something goes otherwise than asked."""
-        self.job.emit(Warned(code=code, message=message, hint=hint, picture=self.picture))
+        self.job.emit(Warned(code=code, message=message, hint=hint, facts=dict(facts or {}), picture=self.picture))
 
-    def image(self, loaded: Loaded, image: NDArray[np.uint8], seed: int, file_changed: bool) -> None:
-        """A picture [h w 3] is done."""
+    def image(
+        self, loaded: Loaded, image: NDArray[np.uint8], seed: int, file_changed: bool, more: Mapping[str, Any]
+    ) -> None:
+        """A picture [h w 3] is done; ``more`` are facts for its metadata."""
         height, width, _ = image.shape
         facts = {
             "model": loaded.file.name,
@@ -125,6 +127,7 @@ class Teller:
             "family": loaded.file.family,
             "numerics": loaded.numerics.name,
             "model_changed": file_changed,
+            **more,
             "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
         }
         pixels = np.ascontiguousarray(image).tobytes()

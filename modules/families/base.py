@@ -9,7 +9,7 @@ functions only, because the page's process reads these facts too and never impor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,6 +94,25 @@ class Evidence:
     metadata: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     peek: Callable[[str], Sequence[float] | None] = lambda name: None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a weight of a loaded part came from: a tensor of the checkpoint, or one of the equal ``pieces`` of it.
+
+    ``turned`` says that its rows and columns change places.
+    """
+
+    name: str
+    piece: int = 0
+    pieces: int = 1
+    turned: bool = False
+
+    def read(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The weight, in the file's own dtype."""
+        whole = tensors[self.name]
+        value = whole.chunk(self.pieces)[self.piece] if self.pieces > 1 else whole
+        return value.T if self.turned else value
 
 
 @dataclass(frozen=True)
@@ -240,6 +259,14 @@ class Family(ABC):
         from modules.families.evidence import decide
 
         return decide(self, evidence) if self.detect(evidence.shapes) else None
+
+    def names_in_files(self, part: str, name: str, names: Collection[str]) -> tuple[str, ...]:
+        """What files call the module ``name`` of a part beside that; ``names`` are all weights of the part."""
+        return ()
+
+    def origin(self, part: str, name: str, names: Collection[str], shapes: Shapes) -> Origin | None:
+        """The tensor of a checkpoint that the part's weight ``name`` is read from; None where nobody can say."""
+        return None
 
     def prediction_of(self, evidence: Evidence) -> tuple[Prediction, str] | None:
         """What shapes or one tensor's numbers say of the prediction, and why; None where they say nothing."""

@@ -6,12 +6,13 @@ either of the two namings that files have. Widths, depths and levels come from t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
-from modules.families.base import SAFE, Family, Model, Numerics, Shapes
+from modules.families.base import SAFE, Family, Model, Numerics, Origin, Shapes
+from modules.families.layouts import unet_name
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,24 @@ class LatentDiffusion(Family):
     def build_text(self, part: str, reader: Reader, prefixes: tuple[str, ...], dtype: str) -> nn.Module:
         """The text encoder of a part, from whichever of the prefixes the file has."""
         raise NotImplementedError
+
+    def names_in_files(self, part: str, name: str, names: Collection[str]) -> tuple[str, ...]:
+        """As `Family.names_in_files`: the original UNet's names."""
+        return (unet_name(f"{name}.weight", names).removesuffix(".weight"),) if part == "network" else ()
+
+    def origin(self, part: str, name: str, names: Collection[str], shapes: Shapes) -> Origin | None:
+        """As `Family.origin`, for the UNet and the text encoders in either naming."""
+        if part == "network":
+            full = UNET + unet_name(name, names)
+            return Origin(full) if full in shapes else None
+        plain = name.removeprefix("text_model.")
+        for prefix in self.texts.get(part, ()):
+            for level in ("", "text_model."):
+                if prefix + level + plain in shapes:
+                    return Origin(prefix + level + plain)
+            if is_open_clip(shapes, prefix):
+                return in_open_clip(plain, prefix)
+        return None
 
     def unet_facts(self, shapes: Shapes) -> dict[str, Any]:
         """The UNet's configuration in diffusers' words."""
@@ -287,6 +306,20 @@ def from_open_clip(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
         else:
             made[name] = value
     return made
+
+
+def in_open_clip(name: str, prefix: str) -> Origin:
+    """Where OpenCLIP keeps what transformers calls ``name``; the other way round of `from_open_clip`."""
+    if name == "embeddings.position_embedding.weight":
+        return Origin(prefix + "positional_embedding")
+    if name == "text_projection.weight":
+        return Origin(prefix + "text_projection", turned=True)
+    for theirs, ours in OPEN_CLIP:
+        name = name.replace(ours, theirs)
+    for piece, letter in enumerate("qkv"):
+        if f".{letter}_proj." in name:
+            return Origin(prefix + name.replace(f".{letter}_proj.", ".in_proj_"), piece, 3)
+    return Origin(prefix + name)
 
 
 def plain_clip(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

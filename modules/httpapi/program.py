@@ -14,7 +14,7 @@ from modules.httpapi.jobs import AnyRequest, concrete
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, Raw, read, takes
 from modules.planning import wording
-from modules.planning.check import Problem, check
+from modules.planning.check import Problem, check, omissions
 from modules.prompt import tokens, wildcards
 from modules.prompt.dialect import dialect_of
 from modules.prompt.vocabulary import unknown_words
@@ -186,7 +186,8 @@ def _add_questions(made: APIRouter, studio: Studio) -> None:
         found, noted = list[Problem](), tuple[Problem, ...]()
         try:
             worded = wording.word(request, studio.phrases)
-            request, noted = worded.request, worded.notes
+            request = worded.request
+            noted = (*worded.notes, *omissions(request, studio.checkpoints))
             found = check(request, studio.checkpoints, studio.blobs)
         except WorkbenchError as problem:
             found = [Problem.of(problem, "prompt")]

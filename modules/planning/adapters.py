@@ -129,7 +129,8 @@ def known_words(prompt: str, checkpoint: Checkpoint | None, library: Adapters) -
 
 def _told(request: GenerationRequest, picture: int) -> tuple[str, ...]:
     """All texts that one picture is told."""
-    return request.prompt, request.negative_prompt
+    own = request.at(picture)
+    return own.prompt, own.negative_prompt
 
 
 def _by_lora(told: Sequence[Sequence[str]], a1111: bool) -> dict[tuple[Lora, int], list[int]]:

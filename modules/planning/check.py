@@ -61,6 +61,17 @@ def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | Non
     ]
 
 
+def omissions(request: GenerationRequest, catalogue: Catalogue) -> list[Problem]:
+    """What the request names and there is none of: it can be made without, and its owner should hear of it before."""
+    with suppress(WorkbenchError):  # told by `check`
+        chosen = Chosen(request, choose(request.model, catalogue), catalogue.adapters)
+        return [
+            Problem(field="prompt", code=one.code, message=one.message, hint=one.hint, facts=dict(one.facts))
+            for one in chosen.remarks
+        ]
+    return []
+
+
 def _prompts(request: GenerationRequest, field: str, texts: tuple[str, ...]) -> Iterator[Problem]:
     """The first picture's problem that there is."""
     found = (problem for text in dict.fromkeys(texts) for problem in _prompt(request, field, text))

@@ -9,7 +9,7 @@ from modules.core.errors import WorkbenchError
 from modules.core.geometry import Size
 from modules.core.request import GenerationRequest
 from modules.families.base import Defaults
-from modules.planning.check import check
+from modules.planning.check import check, omissions
 
 if TYPE_CHECKING:
     from modules.jobs.studio import Studio
@@ -58,7 +58,12 @@ class Models:
         self._studio.extensions.make(request.extensions)
 
     def outlook(self, request: GenerationRequest) -> dict[str, Any]:
-        """Problems of the request, and how many seconds it may take (None while nothing is learnt)."""
+        """Problems of the request, what it names in vain, and how many seconds it may take (None: nothing learnt)."""
         found = check(request, self._studio.checkpoints, self._studio.blobs)
         problems = [problem.model_dump(mode="json") for problem in found]
-        return {"problems": problems, "estimate_s": None if problems else self._studio.estimate(request)}
+        noted = [note.model_dump(mode="json") for note in omissions(request, self._studio.checkpoints)]
+        return {
+            "problems": problems,
+            "notes": noted,
+            "estimate_s": None if problems else self._studio.estimate(request),
+        }

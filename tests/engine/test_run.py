@@ -161,7 +161,7 @@ def test_progress_runs_to_the_end_once_whatever_is_skipped_or_made_twice(bench):
 
 
 def test_networks_that_cannot_be_used_are_not_left_out_in_silence(bench):
-    job = made(bench, prompt="red cat <lora:paper:0.8>")
+    job = made(bench, prompt="red cat <hypernet:paper:0.8>")
     assert [warning.code for warning in job.of("warned")] == ["networks_ignored"]
     np.testing.assert_array_equal(job.images()[0], made(bench).images()[0])
 

@@ -130,3 +130,9 @@ def test_a_look_ahead_names_every_mistake_and_the_cost(tell, desk):
     assert {problem["field"] for problem in answer["problems"]} == {"model.checkpoint", "hires.scale"}
     assert answer["estimate_s"] is None
     assert desk.queue.counts()["queued"] == 0
+
+
+def test_a_look_ahead_names_a_lora_that_is_not_there_and_the_job_can_be_made(tell):
+    seen = tell("/api/v1/check", {"request": {"prompt": "a house <lora:nowhere:1>", "seed": 1}}).json()
+    assert seen["problems"] == []
+    assert [(note["code"], note["field"]) for note in seen["notes"]] == [("unknown_adapter", "prompt")]
