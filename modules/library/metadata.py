@@ -23,7 +23,9 @@ from modules.core.errors import WorkbenchError
 INFOTEXT: Final = "parameters"
 RECORD: Final = "atelier"
 # Texts in which other programs say how a picture was made: ComfyUI, InvokeAI, NovelAI, and XMP (Draw Things).
-OTHERS: Final = ("prompt", "invokeai_metadata", "Software", "Description", "Comment", "XML:com.adobe.xmp")
+OTHERS: Final = (
+    "prompt", "invokeai_metadata", "sd-metadata", "Software", "Source", "Description", "Comment", "XML:com.adobe.xmp",
+)  # fmt: skip
 _MOST: Final = limits.INFOTEXT_READ_BYTES
 _CHUNKS_MOST: Final = 100_000  # a 64 megapixel PNG in pieces of 8 KiB has 25,000
 _EXIF_MOST: Final = 4 * limits.MIB
