@@ -64,7 +64,8 @@ class Calls:
         The note's ``set`` holds values by name, ``follow`` names of values that bring others (a shape its size); these
         others are told even if the form seems to hold them, since an earlier answer may still be on its way there.
         ``reset`` a fold's name, ``write_styles`` that styles become text of the prompts, ``picture`` a picture's id
-        whose settings are taken (``only`` names some of them), and ``generate`` asks to queue the result at once.
+        whose settings are taken (``only`` names some of them), ``fields`` holds fields of a request by dotted path, and
+        ``generate`` asks to queue the result at once.
         """
         before = self._named(given)
         try:
@@ -107,6 +108,8 @@ class Calls:
         patch |= {leader: before[leader] for leader in wish.get("follow") or () if leader in FOLLOWERS}
         if wish.get("picture"):
             patch = {**self._settings_of(wish["picture"], wish.get("only")), **patch}
+        if isinstance(fields := wish.get("fields"), dict):
+            patch = {**forms.values_saying(fields, self._form, old), **patch}
         new = self._models.defaults(patch.get("checkpoint", before["checkpoint"]))
         if wish.get("reset"):
             patch = {**self._fresh_fold(wish["reset"], before, new), **patch}

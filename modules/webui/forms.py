@@ -15,9 +15,10 @@ from modules.core import limits, strictjson
 from modules.core.compat import NOISE, OWN, PRESETS, SWITCHES, preset_of
 from modules.core.errors import BadValue, WorkbenchError
 from modules.core.geometry import Size
-from modules.core.request import GenerationRequest, Hires
+from modules.core.request import GenerationRequest, Hires, StartFrom
 from modules.families.base import Defaults
 from modules.library.database import Database
+from modules.library.recall import Recall
 from modules.webui.controls import QUALITIES, SHAPES, Control, Form
 
 Values = dict[str, Any]
@@ -196,6 +197,22 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
             made |= {f"{fold.name}.{name}": value for name, value in (said or {}).items()}
     known = {row.name for row in form.controls}
     return derive({name: value for name, value in made.items() if name in known}, defaults)
+
+
+def values_saying(fields: Mapping[str, Any], form: Form, defaults: Defaults) -> Values:
+    """The values of just those controls whose fields of a request are given, by dotted path; raises BadValue."""
+    base = GenerationRequest(seed=0)
+    if any(path.startswith("start.") for path in fields):
+        base = base.model_copy(update={"start": StartFrom(picture="0" * 64)})
+    values = values_of(Recall(fields).apply(base), form, defaults)
+    return {row.name: values[row.name] for row in form.controls if row.name in values and _is_said(row, fields)}
+
+
+def _is_said(row: Control, fields: Mapping[str, Any]) -> bool:
+    place = "extensions" if row.name.startswith("extensions.") else row.field
+    return bool(place) and any(
+        place == path or place.startswith(path + ".") or path.startswith(place + ".") for path in fields
+    )
 
 
 def switches_of(preset: Any, own: Any) -> list[str]:

@@ -61,7 +61,7 @@ class Shelf:
 
     def find(self, name):
         for row in self.rows:
-            if name in ("", row.name, row.sha256):
+            if name in ("", row.name) or (len(name) >= 8 and row.sha256.startswith(name)):
                 return row
         raise ModelError(
             f"There is no checkpoint named {name!r}.", "The nearest is 'starter'.", field="model.checkpoint"

@@ -131,3 +131,19 @@ def test_a_pictures_settings_are_what_was_typed_and_styles_can_be_written_out(tm
 
 def test_a_list_of_styles_that_is_none_is_empty():
     assert [forms.styles_of(text) for text in ("", None, "x", "{}", "[1]", '["a"]')] == [[], [], [], [], [], ["a"]]
+
+
+def test_fields_of_a_request_set_just_their_controls(tmp_path):
+    bench = Bench(tmp_path)
+    fields = {"prompt": "a fox", "seed": 5, "sampling.steps": 9, "compat": ["a1111"], "hires": None, "styles": ["ink"]}
+    told = changed(bench.press("apply", note={"fields": fields}, seed="7", cfg_scale=4.5, hires=True, noise="cpu"))
+    assert {name: told[name] for name in ("prompt", "seed", "steps", "compat", "hires", "styles")} == {
+        "prompt": "a fox", "seed": "5", "steps": 9, "compat": "a1111", "hires": False, "styles": '["ink"]',
+    }  # fmt: skip
+    assert "cfg_scale" not in told
+
+
+def test_fields_that_are_no_request_are_told_and_change_nothing(tmp_path):
+    bench = Bench(tmp_path)
+    assert changed(bench.press("apply", note={"fields": {"sampling.steps": 9999}})) == {}
+    assert bench.said[0].error["field"] == "sampling.steps"

@@ -8,7 +8,10 @@ export class Refused extends Error {
 
 async function ask(method, path, body) {
   const options = { method, headers: { accept: "application/json" } };
-  if (body !== undefined) {
+  if (body instanceof Blob) {
+    options.headers["content-type"] = "application/octet-stream";
+    options.body = body;
+  } else if (body !== undefined) {
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);
   }
@@ -27,6 +30,9 @@ async function ask(method, path, body) {
 export const get = (path) => ask("GET", `/api/v1/${path}`);
 export const post = (path, body = {}) => ask("POST", `/api/v1/${path}`, body);
 export const patch = (path, body) => ask("PATCH", `/api/v1/${path}`, body);
+
+// A picture's bytes, as they are; answers {sha256}.
+export const putBlob = (blob) => ask("PUT", "/api/v1/blobs", blob);
 
 export const media = (id) => `/media/${id}`;
 export const thumbnail = (id) => `/media/${id}/thumb`;

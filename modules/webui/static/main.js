@@ -3,6 +3,7 @@ import { boot, say } from "./boot.js";
 import * as beside from "./beside.js";
 import * as column from "./column.js";
 import { announce, appears } from "./dom.js";
+import * as drop from "./drop.js";
 import * as extensions from "./extensions.js";
 import * as folds from "./folds.js";
 import * as form from "./form.js";
@@ -23,6 +24,7 @@ import * as stage from "./stage.js";
 import { change, job, now } from "./store.js";
 import * as styles from "./styles.js";
 import * as tabs from "./tabs.js";
+import * as taking from "./taking.js";
 import * as verbs from "./verbs.js";
 
 const PATIENCE = 10_000; // ms after which the form is shown even if one control never came
@@ -51,7 +53,7 @@ form.watch(controls);
 if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
-for (const part of [stage, verbs, rail, picker, styles, gallery, models, extensions, settings]) part.start();
+for (const part of [stage, verbs, rail, picker, styles, gallery, models, extensions, settings, drop, taking]) part.start();
 await streaming;
 await rail.loadRecent();
 decideView();

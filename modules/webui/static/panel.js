@@ -35,7 +35,7 @@ export function closePanel() {
 
 function trap(event) {
   if (event.key !== "Tab") return;
-  const stops = [...panel.querySelectorAll("button:not([disabled]), input")];
+  const stops = [...panel.querySelectorAll("button:not([disabled]), input:not([disabled]), textarea, summary")];
   const [edge, other] = event.shiftKey ? [stops[0], stops.at(-1)] : [stops.at(-1), stops[0]];
   if (document.activeElement !== edge) return;
   event.preventDefault();

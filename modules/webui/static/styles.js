@@ -9,6 +9,7 @@ import { openPanel } from "./panel.js";
 
 let row = null; // under the prompt: a chip for each chosen style, nothing where there is none
 let known = []; // [{name, prompt, negative_prompt, own}]
+let lists = []; // names of wildcard lists
 
 export async function start() {
   row = await appears("#styles_row");
@@ -32,7 +33,9 @@ export function chosen() {
 const choose = (names) => apply({ set: { styles: JSON.stringify(names) } });
 
 async function refresh() {
-  take(await get("styles"));
+  const [told, words] = await Promise.all([get("styles"), get("wildcards")]);
+  lists = words.wildcards;
+  take(told);
 }
 
 function take(told) {
@@ -67,7 +70,7 @@ async function open() {
     type: "search", placeholder: say("styles.search"), "aria-label": say("styles.search"), oninput: () => list(),
   });
   const body = h("div", { class: "styles" });
-  const list = () => fill(body, cards(search.value, list, edit));
+  const list = () => fill(body, cards(search.value, list, edit), wildcards(search.value));
   const edit = (style) => fill(body, editor(style, list));
   const fresh = { name: "", prompt: values.prompt || "", negative_prompt: values.negative_prompt || "", own: true };
   const add = h("button", { type: "button", onclick: () => edit(fresh) }, say("styles.add"));
@@ -101,6 +104,21 @@ function cards(query, redraw, edit) {
       ),
       h("button", { class: "small-text", type: "button", "data-key": `edit-${style.name}`, "aria-label": say("styles.edit_one", { name: style.name }), onclick: () => edit(style) }, say("styles.edit")),
     ),
+  );
+}
+
+// The wildcard lists below the styles: pressing one puts it at the prompt's end.
+function wildcards(query) {
+  const wanted = query.trim().toLowerCase();
+  const found = lists.filter((name) => name.toLowerCase().includes(wanted));
+  if (!found.length && lists.length) return null;
+  const put = (name) => apply({ set: { prompt: [(values.prompt || "").trimEnd(), `__${name}__`].filter(Boolean).join(" ") } });
+  return h(
+    "section",
+    { class: "wildcards", "aria-labelledby": "wildcards_title" },
+    h("h3", { id: "wildcards_title" }, say("styles.wildcards")),
+    h("div", { class: "names" }, found.map((name) => h("button", { type: "button", "data-key": `list-${name}`, title: say("styles.put_list"), onclick: () => put(name) }, name))),
+    h("p", {}, say(lists.length ? "styles.put_list" : "styles.no_lists")),
   );
 }
 
