@@ -84,6 +84,12 @@ class Hires(Part):
     sha256: Sha256 | None = None  # the checkpoint's
     prompt: Prompt = ""
     negative_prompt: Prompt = ""
+    prompt_template: Prompt | None = None  # as typed, before wildcards and styles; None: the prompt itself
+    negative_prompt_template: Prompt | None = None
+    prompts: Annotated[
+        tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])
+    ] = ()  # one a picture, where they differ
+    negative_prompts: Annotated[tuple[Prompt, ...], Field(max_length=limits.PICTURES[1])] = ()
 
     @field_validator("sampler")
     @classmethod
@@ -94,6 +100,12 @@ class Hires(Part):
     @classmethod
     def _known_schedule(cls, name: str) -> str:
         return find_schedule(name, "hires.schedule").name if name else ""
+
+    def at(self, picture: int) -> "Hires":
+        """The pass with one picture's own prompts."""
+        own = {name: given[picture] for name, given in (("prompt", self.prompts),
+               ("negative_prompt", self.negative_prompts)) if given}  # fmt: skip
+        return self.model_copy(update={**own, "prompts": (), "negative_prompts": ()}) if own else self
 
     def whole(self, size: Size) -> Size:
         """A picture of ``size`` enlarged, before anything is cut from it."""
@@ -268,11 +280,15 @@ class GenerationRequest(Part):
 
     @model_validator(mode="after")
     def _one_prompt_a_picture(self) -> "GenerationRequest":
-        for name in ("prompts", "negative_prompts"):
-            given = len(getattr(self, name))
-            if given not in (0, self.count):
-                raise BadValue(f"{name} holds {given} prompts for {self.count} pictures.", "Give one a picture.",
-                               field=name)  # fmt: skip
+        owners = (("", self), *((("hires.", self.hires),) if self.hires else ()))
+        for path, owner in owners:
+            for name in ("prompts", "negative_prompts"):
+                given = len(getattr(owner, name))
+                if given not in (0, self.count):
+                    raise BadValue(
+                        f"{path}{name} holds {given} prompts for {self.count} pictures.", "Give one a picture.",
+                        field=path + name,
+                    )  # fmt: skip
         return self
 
     def is_worded(self) -> bool:
@@ -281,11 +297,12 @@ class GenerationRequest(Part):
 
     def at(self, picture: int) -> "GenerationRequest":
         """The request as one of its pictures sees it: with that picture's own prompts. Seed and count stay."""
-        if not self.prompts and not self.negative_prompts:
+        hires = self.hires.at(picture) if self.hires else None
+        if not self.prompts and not self.negative_prompts and hires is self.hires:
             return self
         own = {name: given[picture] for name, given in (("prompt", self.prompts),
                ("negative_prompt", self.negative_prompts)) if given}  # fmt: skip
-        return self.model_copy(update={**own, "prompts": (), "negative_prompts": ()})
+        return self.model_copy(update={**own, "prompts": (), "negative_prompts": (), "hires": hires})
 
     def seeds(self) -> tuple[int, ...]:
         """One seed a picture, wrapping at 2^32; with a variation all are one, and its own seeds differ."""

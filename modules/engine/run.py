@@ -208,11 +208,7 @@ class _Maker:
 
     def _read(self, loaded: Loaded, one: Pass, number: int) -> Conditioning:
         """What the pass's own prompts say to this model."""
-        own = self.plan.request  # a pass that says what the request does means each picture's own words
-        said = {
-            name: getattr(one if getattr(one, name) != getattr(own, name) else self.request, name)
-            for name in ("prompt", "negative_prompt")
-        }
+        said = {name: self._own_words(one, name) for name in ("prompt", "negative_prompt")}
         with self.teller.phase("reading", 1):
             reader = conditioning.Reader(
                 loaded.model, loaded.prompts, self.request.clip_skip,
@@ -220,6 +216,15 @@ class _Maker:
             )  # fmt: skip
             told = conditioning.read(self.request.model_copy(update=said), self.plan.passes, number, reader)
             return self.hooks.edit_conditioning(told) if self.hooks else told
+
+    def _own_words(self, one: Pass, name: str) -> str:
+        """A pass that says what the request does, or what its hires pass does, means each picture's own words."""
+        whole, own = self.plan.request, self.request
+        pairs = ((whole.hires, own.hires), (whole, own)) if one.enlarging else ((whole, own),)
+        for said, meant in pairs:
+            if said is not None and getattr(said, name) == getattr(one, name):
+                return getattr(meant, name)
+        return getattr(one, name)
 
     def _start(
         self, subject: Picture, number: int, loaded: Loaded, before: Loaded, latents: Tensor | None

@@ -39,6 +39,14 @@ def router(studio: Studio) -> APIRouter:
         """A picture's file; ``?download=1`` saves it under a plain name."""
         return _file(request, studio.gallery.path(checked_id(id)), f"atelier-{id}" if download else None)
 
+    @made.get("/media/{id}/share")
+    def share(id: str) -> Response:
+        """The same pixels without a word about how, when or with what they were made, to save and give away."""
+        data, kind = studio.gallery.share_copy(checked_id(id))
+        name = f'attachment; filename="picture.{kind.rpartition("/")[2].replace("jpeg", "jpg")}"'
+        kept = {"cache-control": "no-store", "content-security-policy": POLICY, "content-disposition": name}
+        return Response(data, media_type=kind, headers=kept)
+
     @made.get("/media/{id}/thumb")
     def thumb(request: Request, id: str) -> Response:
         """The picture, at most 448 pixels a side."""

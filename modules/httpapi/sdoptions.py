@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from modules.core.errors import BadValue, WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.library.infotext import EMPHASIS
+from modules.library.infotextkeys import EMPHASIS
 from modules.library.recall import overlay
 
 CHECKPOINT: Final = "sd_model_checkpoint"

@@ -9,7 +9,7 @@ from modules.extend.api import Control
 from modules.extend.loader import Found, Registry
 from modules.httpapi import sdoptions
 from modules.httpapi.sdpayload import ImageToImage, Payload
-from modules.library.infotext import EXTENDED_MOST
+from modules.library.infotextkeys import EXTENDED_MOST
 
 SOFT = "Soft Inpainting"  # an always-on script there, part of inpainting here
 _SKIPS = {"ngms": "s_min_uncond", "skip-early-cfg": "skip_early_cond"}  # extension -> the field that asks for it

@@ -17,6 +17,7 @@ from modules.library import reading
 from modules.library.reading import Told
 from modules.library.recall import Recall, flat
 from modules.planning import wording
+from modules.prompt import styles
 
 # Rows in the order of the form: a name that the page has words for, and what of a request belongs to it. A path that
 # ends in a point means all below it.
@@ -115,11 +116,25 @@ def _resolved(told: Told, studio: Studio) -> Recall:
     except WorkbenchError as problem:
         return Recall(recall.fields, recall.unknown, (*recall.warnings, problem), recall.model_hash, recall.made_by)
     if not request.is_worded():
-        return recall
+        words = _with_styles(request, studio)
+        return Recall({**recall.fields, **words}, recall.unknown, recall.warnings, recall.model_hash, recall.made_by)
     typed = wording.typed(request, studio.phrases, request.seed)
     names = ("prompt", "negative_prompt", "styles", "combinations", "prompt_template", "negative_prompt_template")
     words = {name: value for name, value in typed.model_dump(mode="json").items() if name in names}
     return Recall({**recall.fields, **words}, recall.unknown, recall.warnings, recall.model_hash, recall.made_by)
+
+
+def _with_styles(request: GenerationRequest, studio: Studio) -> dict[str, Any]:
+    """Styles that are here and stand in the prompts as text become styles again, if that says the same words."""
+    known = studio.phrases.styles()
+    prompt, negative, names = styles.extract(request.prompt, request.negative_prompt, known.values())
+    try:
+        again = styles.apply(prompt, negative, [known[name] for name in names])
+    except WorkbenchError:
+        return {}
+    if not names or again != (request.prompt, request.negative_prompt):
+        return {}
+    return {"prompt": prompt, "negative_prompt": negative, "styles": list(names)}
 
 
 def _present(fields: dict[str, Any], model_hash: str, studio: Studio) -> tuple[dict[str, Any], dict[str, list[str]]]:

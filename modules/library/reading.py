@@ -9,6 +9,7 @@ from modules.core.request import GenerationRequest
 from modules.library import foreign, infotext, metadata
 from modules.library.foreign import stealth
 from modules.library.foreign.gathered import mapping
+from modules.library.infotextkeys import PROGRAM
 from modules.library.recall import Recall
 
 
@@ -62,9 +63,7 @@ def _own(said: metadata.Metadata) -> Told | None:
     except WorkbenchError:
         return None
     seed = record.get("seed")
-    return Told(
-        None, request, seed if isinstance(seed, int) else request.seed, said.infotext, infotext.PROGRAM, said.warnings
-    )
+    return Told(None, request, seed if isinstance(seed, int) else request.seed, said.infotext, PROGRAM, said.warnings)
 
 
 def _from_texts(text: str, others: Mapping[str, str]) -> Told:
@@ -73,6 +72,6 @@ def _from_texts(text: str, others: Mapping[str, str]) -> Told:
     if text and infotext.pairs(text):
         recall = infotext.read(text)
         version = recall.made_by
-        program = version if version.split(" ")[0] in (infotext.PROGRAM, "Fooocus", "ComfyUI") else "A1111"
+        program = version if version.split(" ")[0] in (PROGRAM, "Fooocus", "ComfyUI") else "A1111"
         return Told(recall, infotext=text, program=program)
     return Told(infotext=text)

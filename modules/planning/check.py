@@ -54,6 +54,7 @@ def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | Non
     return [
         *_prompts(request, "prompt", (request.prompt, *request.prompts)),
         *_prompts(request, "negative_prompt", (request.negative_prompt, *request.negative_prompts)),
+        *_hires_prompts(request),
         *_models(request, catalogue),
         *_upscaler(request),
         *(Problem.of(problem, "start") for problem in input_problems(request, inputs)),
@@ -78,13 +79,23 @@ def _prompts(request: GenerationRequest, field: str, texts: tuple[str, ...]) -> 
     yield from itertools.islice(found, 1)
 
 
+def _hires_prompts(request: GenerationRequest) -> Iterator[Problem]:
+    hires = request.hires
+    if hires:
+        yield from _prompts(request, "hires.prompt", (hires.prompt, *hires.prompts))
+        yield from _prompts(request, "hires.negative_prompt", (hires.negative_prompt, *hires.negative_prompts))
+
+
 def _prompt(request: GenerationRequest, field: str, text: str) -> Iterator[Problem]:
     try:
         untagged, found = tags.split(tags.without_comments(text).text)
         tags.loras(found, field=field)
         grammar.parse(
-            untagged.text, composable=field == "prompt", dialect=dialect_of(request.compat), field=field
-        )  # fmt: skip
+            untagged.text,
+            composable=field in ("prompt", "hires.prompt"),
+            dialect=dialect_of(request.compat),
+            field=field,
+        )
     except WorkbenchError as problem:
         yield Problem.of(problem, field)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from modules.core import limits
 from modules.core.errors import BadValue
-from modules.core.request import GenerationRequest
+from modules.core.request import GenerationRequest, Hires
 from modules.planning.check import Problem
 from modules.prompt import styles, tags, wildcards
 from modules.prompt.styles import Style
@@ -37,6 +37,7 @@ class Worded:
 def word(request: GenerationRequest, phrases: Phrases) -> Worded:
     """Put the request's styles into its prompts and pick from its wildcards by each picture's seed.
 
+    The hires pass's own prompts get the same styles, and pick by the same seeds: of equal words equal ones.
     A request that has a template already is worded and stays as it is. With ``combinations`` the prompt's first 64
     combinations are made, one a picture, whatever ``count`` says. Comments leave where something is put in or picked.
     Raises BadValue where the words outgrow a prompt or wildcards never end.
@@ -46,7 +47,8 @@ def word(request: GenerationRequest, phrases: Phrases) -> Worded:
     known = phrases.styles()
     chosen = [known[name] for name in request.styles if name in known]
     notes = [_unknown_style(name) for name in request.styles if name not in known]
-    texts = request.prompt, request.negative_prompt
+    hires = request.hires
+    texts = request.prompt, request.negative_prompt, *((hires.prompt, hires.negative_prompt) if hires else ())
     changes = bool(chosen) or any(map(wildcards.is_chance, texts))
     if not changes:
         return Worded(request, tuple(notes))
@@ -58,13 +60,36 @@ def word(request: GenerationRequest, phrases: Phrases) -> Worded:
     others = [wildcards.expand(negative, phrases.lines, seed + NEGATIVE, field="negative_prompt") for seed in seeds]
     notes += [_no_list(name, "prompt") for name in missing]
     notes += [_no_list(name, "negative_prompt") for name in dict.fromkeys(n for one in others for n in one.missing)]
+    later, unknown = _hires(hires, plain, seeds, phrases) if hires else (None, ())
+    notes += [_no_list(name, "hires.prompt") for name in unknown]
     told = {"prompts": prompts, "negative_prompts": tuple(one.text for one in others)}
     made = {
         "prompt_template": request.prompt, "negative_prompt_template": request.negative_prompt, "count": count,
         **{name: texts if len(set(texts)) > 1 else () for name, texts in told.items()},
-        "prompt": prompts[0], "negative_prompt": told["negative_prompts"][0],
+        "prompt": prompts[0], "negative_prompt": told["negative_prompts"][0], "hires": later,
     }  # fmt: skip
     return Worded(request.model_copy(update=made), tuple(notes))
+
+
+def _hires(
+    hires: Hires, chosen: Sequence[Style], seeds: Sequence[int], phrases: Phrases
+) -> tuple[Hires, tuple[str, ...]]:
+    """The hires pass with its own prompts worded, and the lists that there are none of; empty ones stay empty."""
+    with_styles = styles.apply(_plain(hires.prompt), _plain(hires.negative_prompt), chosen)
+    made: dict[str, Any] = {}
+    missing: list[str] = []
+    for name, text, offset in zip(("prompt", "negative_prompt"), with_styles, (0, NEGATIVE), strict=True):
+        if not getattr(hires, name):
+            continue
+        found = [wildcards.expand(text, phrases.lines, seed + offset, field=f"hires.{name}") for seed in seeds]
+        told = tuple(one.text for one in found)
+        missing += [word for one in found for word in one.missing]
+        made |= {
+            name: told[0],
+            f"{name}s": told if len(set(told)) > 1 else (),
+            f"{name}_template": getattr(hires, name),
+        }
+    return hires.model_copy(update=made), tuple(dict.fromkeys(missing))
 
 
 def typed(request: GenerationRequest, phrases: Phrases, seed: int) -> GenerationRequest:
@@ -72,23 +97,40 @@ def typed(request: GenerationRequest, phrases: Phrases, seed: int) -> Generation
 
     Otherwise (a list or a style changed since) its words themselves, without styles.
     """
+    untyped: dict[str, Any] = {"prompt_template": None, "negative_prompt_template": None}
+    hires = request.hires
     plain = request.model_copy(
-        update={"prompt_template": None, "negative_prompt_template": None, "styles": (), "combinations": False}
-    )
+        update={
+            **untyped, "styles": (), "combinations": False,
+            "hires": hires.model_copy(update=untyped) if hires else None,
+        }
+    )  # fmt: skip
     if request.prompt_template is None or request.negative_prompt_template is None:
         return plain
     template = request.model_copy(
         update={
             "prompt": request.prompt_template, "negative_prompt": request.negative_prompt_template,
-            "prompt_template": None, "negative_prompt_template": None, "combinations": False,
+            "combinations": False, **untyped, "hires": _as_typed(hires) if hires else None,
         }
     )  # fmt: skip
     try:
         again = word(template.model_copy(update={"seed": seed, "count": 1}), phrases).request
     except BadValue:
         return plain
-    same = (again.prompt, again.negative_prompt) == (request.prompt, request.negative_prompt)
+    same = _told(again) == _told(request)
     return template if same else plain
+
+
+def _as_typed(hires: Hires) -> Hires:
+    templates = {"prompt": hires.prompt_template, "negative_prompt": hires.negative_prompt_template}
+    typed = {name: text for name, text in templates.items() if text is not None}
+    return hires.model_copy(update={**typed, "prompt_template": None, "negative_prompt_template": None})
+
+
+def _told(request: GenerationRequest) -> tuple[str, ...]:
+    hires = request.hires
+    own = (hires.prompt, hires.negative_prompt) if hires else ()
+    return (request.prompt, request.negative_prompt, *own)
 
 
 def longest(prompt: str, negative_prompt: str, names: Sequence[str], phrases: Phrases) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modules.core import limits
 from modules.core.compat import OWN, PRESETS
 from modules.core.sampling import SAMPLERS, SCHEDULES
-from modules.library.infotext import EMPHASIS
+from modules.library.infotextkeys import EMPHASIS
 
 if TYPE_CHECKING:
     from modules.extend.loader import Found

@@ -60,6 +60,20 @@ def test_pictures_of_a_retry_keep_their_seeds(bench):
     np.testing.assert_array_equal(job.images()[0], made(bench, seed=22).images()[0])
 
 
+def test_each_picture_s_second_pass_has_its_own_words(bench):
+    """Both the request's words and the hires pass's are one a picture, where they differ."""
+    words, later = ("red", "blue"), ("green fur", "golden fur")
+    hires = {"scale": 1.5, "denoise_strength": 0.6}
+    together = made(bench, count=2, seed=20, prompt=words[0], prompts=list(words), prompt_template="x",
+                    hires={**hires, "prompt": later[0], "prompts": list(later)}).images()  # fmt: skip
+    for index in range(2):
+        alone = made(bench, seed=20 + index, prompt=words[index], hires={**hires, "prompt": later[index]})
+        np.testing.assert_array_equal(together[index], alone.images()[0])
+    plain = made(bench, count=2, seed=20, prompt=words[0], prompts=list(words), hires=hires).images()
+    alone = made(bench, seed=21, prompt=words[1], hires=hires).images()[0]
+    np.testing.assert_array_equal(plain[1], alone)
+
+
 def test_hires_is_a_second_pass_with_exactly_its_steps(bench):
     job = made(bench, hires={"scale": 1.5, "steps": 3, "denoise_strength": 0.6})
     (event,) = job.of("image_made")

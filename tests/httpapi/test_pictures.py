@@ -87,6 +87,17 @@ def test_download_saves_under_a_plain_name(see, desk):
     assert see(f"/media/{id}?download=1").header("content-disposition") == f'attachment; filename="atelier-{id}.png"'
 
 
+def test_a_copy_to_give_away_says_nothing(see, desk):
+    (id,) = save(desk)
+    assert b"parameters" in see(f"/media/{id}").body
+    answer = see(f"/media/{id}/share")
+    assert (answer.status, answer.header("content-type")) == (200, "image/png")
+    assert answer.header("content-disposition") == 'attachment; filename="picture.png"'
+    assert b"parameters" not in answer.body
+    assert b"atelier" not in answer.body
+    assert see("/media/nothing/share").status == 404
+
+
 def test_the_thumbnail_is_a_small_webp(see, desk):
     (id,) = save(desk)
     answer = see(f"/media/{id}/thumb")

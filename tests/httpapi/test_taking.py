@@ -95,6 +95,14 @@ def test_what_was_typed_comes_back_where_it_gives_the_same_words(settings_of, tm
     assert found["prompt"]["prompt"] == "a fox, ink"
 
 
+def test_styles_in_another_program_s_prompt_become_styles_again(settings_of, tell):
+    tell("/api/v1/styles", {"name": "ink", "prompt": "{prompt}, ink", "negative_prompt": "blur"})
+    found = rows(settings_of(png(parameters=A1111)).json())
+    assert (found["prompt"]["prompt"], found["prompt"]["styles"]) == ("a fox", ["ink"])
+    tell("/api/v1/styles", {"name": "ink", "prompt": "{prompt},  ink", "negative_prompt": "blur", "instead_of": "ink"})
+    assert rows(settings_of(png(parameters=A1111)).json())["prompt"]["prompt"] == "a fox, ink"  # spaced otherwise
+
+
 def test_a_picture_without_settings_and_a_model_that_is_not_here(settings_of, tell):
     assert settings_of(png()).json()["rows"] == []
     told = tell("/api/v1/infotext", {"text": A1111.replace("abababab", "12345678")}).json()

@@ -313,3 +313,19 @@ def test_any_data_is_read_without_an_exception_into_fields_that_are_valid(data):
         if found is not None:
             found.apply(BASE)
             flat(dict(found.fields))
+
+
+TEXT = "a fox in snow\nNegative prompt: blur\nSteps: 9, Sampler: Euler a, CFG scale: 5, Seed: 77, Size: 64x64"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "GIF"])
+def test_an_infotext_is_read_from_every_container(format):
+    exif = Image.Exif()
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.UserComment: b"UNICODE\0" + TEXT.encode("utf-16-be")}
+    info = PngInfo()
+    info.add_text("parameters", TEXT)
+    out = io.BytesIO()
+    options = {"PNG": {"pnginfo": info}, "GIF": {"comment": TEXT.encode()}}.get(format, {"exif": exif.tobytes()})
+    Image.new("RGB", (8, 8)).save(out, format, **options)
+    program, _, request = told(out.getvalue())
+    assert (program, request.prompt, request.negative_prompt, request.seed) == ("A1111", "a fox in snow", "blur", 77)

@@ -1,6 +1,8 @@
 """The parameters text: written in A1111's form, read from anybody, bounded, and the request back again."""
 
+import re
 import time
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -228,7 +230,8 @@ SAMPLING = st.builds(
 HIRES = st.builds(
     Hires, scale=st.floats(1, 4), steps=st.integers(0, 150), denoise_strength=FLOATS, upscaler=LINE,
     sampler=st.just("") | SAMPLER, schedule=st.just("") | SCHEDULE, cfg_scale=st.none() | st.floats(0, 30),
-    checkpoint=LINE, prompt=LINE, negative_prompt=LINE,
+    checkpoint=LINE, prompt=LINE, negative_prompt=LINE, prompt_template=st.none() | LINE,
+    negative_prompt_template=st.none() | LINE,
 ) | st.builds(Hires, width=st.integers(0, 4096), height=st.integers(1, 4096))  # fmt: skip
 START = st.builds(
     StartFrom, picture=HASH, resize=st.sampled_from(["stretch", "crop", "fill", "latent"]), denoise_strength=FLOATS,
@@ -271,7 +274,8 @@ REQUESTS = st.builds(
     ),
 )
 # What the text alone does not say: pictures of one job differ in seed and words, the rest is about files.
-UNSAID = {"version", "count", "prompts", "negative_prompts", "model.sha256", "hires.sha256", "refiner.sha256"}
+UNSAID = {"version", "count", "prompts", "negative_prompts", "model.sha256", "hires.sha256", "refiner.sha256",
+          "hires.prompts", "hires.negative_prompts"}  # fmt: skip
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -287,16 +291,35 @@ def test_round_trip(request, templates):
     assert GenerationRequest.from_json(request.to_json()) == request
 
 
-def test_every_field_of_a_request_is_in_the_round_trip():
-    def paths(kind, path=""):
-        for name, row in kind.model_fields.items():
-            inner = next((one for one in (row.annotation, *get_args(row.annotation))
-                          if isinstance(one, type) and issubclass(one, Part)), None)  # fmt: skip
-            if inner and (name == "size" or inner not in (Size, Box)):
-                yield from paths(inner, f"{path}{name}.")
-            else:
-                yield path + name
+def paths(kind, path=""):
+    for name, row in kind.model_fields.items():
+        inner = next((one for one in (row.annotation, *get_args(row.annotation))
+                      if isinstance(one, type) and issubclass(one, Part)), None)  # fmt: skip
+        if inner and (name == "size" or inner not in (Size, Box)):
+            yield from paths(inner, f"{path}{name}.")
+        else:
+            yield path + name
 
+
+def test_the_written_list_of_fields_is_complete():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "infotext.md").read_text()
+    table = text.partition("## Fields")[2].partition("Only in our record")[0]
+    named = {word for row in table.splitlines() if row.startswith("|") for word in re.findall(r"`([a-z_.0-9]+)`", row)}
+    assert named - {"name", "ngms"} == set(paths(GenerationRequest)) - UNSAID
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [("Version: v1.5.2", 1), ("Version: v1.6.0", 0), ("Sampler: DDIM, Version: v1.5.2", 2), ("Version: 1.10.1", 0),
+     ("Refiner: x, Version: v1.7.0", 1), ("Version: f2.0.1v1.5.0", 0), ("Model: x", 0)],
+)  # fmt: skip
+def test_rules_of_earlier_versions_are_said(change, rules):
+    text = f"a [b:c:5]\nSteps: 20, Sampler: Euler, Seed: 5, Size: 64x64, Hires upscale: 2, {change}"
+    recall = read(text)
+    assert [warning.code for warning in recall.warnings] == ["older_rules"] * rules
+
+
+def test_every_field_of_a_request_is_in_the_round_trip():
     request = GenerationRequest.from_data(FULL)
     plain = flat(GenerationRequest(seed=0).model_dump(mode="json"))
     silent = {path for path, value in flat(request.model_dump(mode="json")).items() if plain.get(path) == value}
@@ -320,7 +343,7 @@ FULL = {
     "tiling": "x", "compat": ["a1111"], "extensions": {"i": {"j": 1}},
     "hires": {"scale": 1.5, "width": 96, "height": 104, "steps": 4, "denoise_strength": 0.3, "upscaler": "k",
               "sampler": "Heun", "schedule": "Simple", "cfg_scale": 2.0, "checkpoint": "l", "prompt": "m",
-              "negative_prompt": "n"},
+              "negative_prompt": "n", "prompt_template": "o", "negative_prompt_template": "p"},
     "start": {
         "picture": "0" * 64, "resize": "fill", "denoise_strength": 0.4, "exact_steps": True, "noise_multiplier": 0.9,
         "extra_noise": 0.1, "image_cfg_scale": 1.2, "color_correction": True,
@@ -378,8 +401,8 @@ def test_the_whole_text_in_its_order():
         "Soft inpainting schedule bias: 2, Soft inpainting preservation strength: 1, "
         "Soft inpainting transition contrast boost: 2, Soft inpainting mask influence: 0.5, "
         "Soft inpainting difference threshold: 1, Soft inpainting difference contrast: 1, Template: c, "
-        'Negative Template: d, Styles: ["e"], Combinations: True, Start: '
-        + text.splitlines()[2].partition(" Start: ")[2]
+        'Negative Template: d, Hires Template: o, Hires Negative Template: p, Styles: ["e"], '
+        "Combinations: True, Start: " + text.splitlines()[2].partition(" Start: ")[2]
     )
     assert text.endswith(f", Compat: {' '.join(PRESETS['a1111'])}, Version: Atelier")
 

@@ -95,3 +95,32 @@ def test_a_picture_gives_back_what_was_typed_only_while_it_means_the_same():
 def test_counting_counts_styles():
     assert longest("a cat # x", "", ["ink", "gone"], PHRASES) == ("a cat, ink wash", "photo")
     assert longest("a # x", "", [], PHRASES) == ("a # x", "")
+
+
+def test_the_hires_pass_has_words_of_its_own_that_pick_as_the_first_pass_does():
+    asked = {"prompt": "{a|b|c|d} cat", "styles": ("ink",), "count": 6,
+             "hires": {"prompt": "{a|b|c|d} fur # mine", "negative_prompt": "__colour__"}}  # fmt: skip
+    told = word(GenerationRequest.from_data({"seed": 7, **asked, "styles": ["ink"]}), PHRASES).request
+    assert len(set(told.hires.prompts)) > 1
+    assert (told.hires.prompt_template, told.hires.negative_prompt_template) == ("{a|b|c|d} fur # mine", "__colour__")
+    for index, seed in enumerate(told.seeds()):
+        own = told.at(index)
+        assert own.hires.prompt == own.prompt.replace("cat", "fur")
+        assert own.hires.negative_prompt.removesuffix(", photo") in PHRASES.kept["colour"]
+        assert own.hires.prompts == ()
+        back = typed(own, PHRASES, seed)
+        assert (back.prompt, back.hires.prompt, back.hires.negative_prompt) == (
+            "{a|b|c|d} cat", "{a|b|c|d} fur # mine", "__colour__",
+        )  # fmt: skip
+        assert not back.is_worded()
+    assert GenerationRequest.from_json(told.to_json()) == told
+
+
+def test_hires_prompts_that_are_empty_stay_so_and_mean_the_first_pass_s():
+    told = word(GenerationRequest.from_data({"seed": 7, "prompt": "{a|b}", "hires": {}}), PHRASES).request
+    assert (told.hires.prompt, told.hires.prompt_template) == ("", None)
+    alone = word(
+        GenerationRequest.from_data({"seed": 7, "prompt": "a", "hires": {"prompt": "{b|b} __nope__"}}), PHRASES
+    )
+    assert (alone.request.hires.prompt, alone.request.prompt_template) == ("b __nope__", "a")
+    assert [(note.code, note.field) for note in alone.notes] == [("unknown_wildcard", "hires.prompt")]

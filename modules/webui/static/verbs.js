@@ -98,6 +98,7 @@ export function verbs(picture, { onDeleted = () => {}, onUsed = () => {} } = {})
   const more = h("details", { class: "menu" });
   const items = [
     ...list.slice(2).map(([text, press, name]) => [text, press, `also-${name}`]),
+    [say("verb.share"), () => download(`${media(picture.id)}/share`)],
     [say("verb.copy_settings"), () => details(picture.id).then((told) => copy(told.infotext || ""))],
     [say("verb.copy_prompt"), () => details(picture.id).then((told) => copy(told.prompt || ""))],
     [say("verb.copy_link"), () => copy(location.origin + media(picture.id))],
@@ -140,8 +141,10 @@ async function useSeed(picture, onUsed) {
   onUsed();
 }
 
-function save(picture) {
-  const link = h("a", { href: media(picture.id), download: "" });
+const save = (picture) => download(media(picture.id));
+
+function download(path) {
+  const link = h("a", { href: path, download: "" });
   document.body.append(link);
   link.click();
   link.remove();
