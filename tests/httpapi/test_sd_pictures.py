@@ -147,7 +147,8 @@ def test_every_field_of_txt2img_reaches_the_request(made, studio):
     assert (request.clip_skip, request.refiner.checkpoint, request.refiner.switch_at) == (2, "slow", 0.6)
     hires = request.hires
     assert (hires.scale, hires.upscaler, hires.steps, hires.checkpoint) == (1.5, "Latent (bicubic)", 3, "slow")
-    assert (hires.sampler, hires.schedule, hires.prompt, hires.negative_prompt) == ("Heun", "Simple", "fur", "blur")
+    assert (hires.sampler, hires.schedule) == ("Heun", "Simple")
+    assert (hires.prompt, hires.negative_prompt) == ("fur in fog", "blur, sun")  # styles reach both passes there, too
     assert (info["subseed"], info["subseed_strength"], info["styles"]) == (11, 0.3, ["foggy"])
 
 
