@@ -12,7 +12,7 @@ from modules.core.events import FormAnswered
 from modules.families.base import Defaults
 from modules.jobs import notes
 from modules.planning import wording
-from modules.webui import forms
+from modules.webui import carried, forms
 from modules.webui.controls import Form
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class Calls:
         if wish.get("picture"):
             patch = {**self._settings_of(wish["picture"], wish.get("only")), **patch}
         if isinstance(fields := wish.get("fields"), dict):
-            patch = {**forms.values_saying(fields, self._form, old), **patch}
+            left = carried.after(before["carried"], fields, self._form)
+            patch = {**forms.values_saying(fields, self._form, old), "carried": left, **patch}
         new = self._models.defaults(patch.get("checkpoint", before["checkpoint"]))
         if wish.get("reset"):
             patch = {**self._fresh_fold(wish["reset"], before, new), **patch}

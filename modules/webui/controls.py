@@ -85,6 +85,7 @@ CONTROLS: tuple[Control, ...] = (
         a1111="Negative prompt", lines=(1, 6),
     ),
     Control("styles", "hidden", "[]", "txt2img_styles", 22, "styles"),  # JSON: names in the order of applying
+    Control("carried", "hidden", "{}", "atelier_carried", 23),  # JSON: fields of a request that no control shows
     Control("chance", "hidden", "", "atelier_chance", 24, "combinations"),  # "all": every combination of the prompt
     Control("shape", "segments", "1:1", "atelier_shape", 30, face="simple", choices=tuple(SHAPES)),
     Control("quality", "segments", "good", "atelier_quality", 40, face="simple", choices=QUALITIES, translated=True),

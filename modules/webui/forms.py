@@ -19,6 +19,7 @@ from modules.core.request import GenerationRequest, Hires, StartFrom
 from modules.families.base import Defaults
 from modules.library.database import Database
 from modules.library.recall import Recall
+from modules.webui import carried
 from modules.webui.controls import QUALITIES, SHAPES, Control, Form
 
 Values = dict[str, Any]
@@ -158,7 +159,7 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
             "steps": _whole(values, "hires_steps", form),
             "denoise_strength": _number(values, "hires_denoise", form),
         }
-    return GenerationRequest.from_data(data)
+    return GenerationRequest.from_data(carried.laid_over(data, values["carried"]))
 
 
 def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Values:
@@ -182,6 +183,7 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
         "noise": request.noise,
         "emphasis": request.emphasis,
         "compat": (preset := preset_of(request.compat)),
+        "carried": carried.of(request, form),
         "compat_own": strictjson.dumps(list(request.compat) if preset == OWN else []),
     }
     if request.hires:

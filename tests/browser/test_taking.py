@@ -147,3 +147,15 @@ def test_the_veil_shows_while_a_file_is_over_the_page(page):
     drop(page, png(), event="dragover")
     expect(page.locator("#veil")).to_contain_text("Drop a picture")
     expect(page.locator("#veil")).to_have_count(0)
+
+
+def test_what_has_no_control_is_a_chip_that_can_be_taken_off(page):
+    drop(page, png(parameters=TEXT.replace("Clip skip: 2", "Clip skip: 2, Schedule rho: 5, Tiling: True")))
+    panel(page).get_by_role("button", name="Use settings").click()
+    chips = page.locator("#carried_row button")
+    expect(chips).to_have_count(2)
+    expect(chips.nth(1)).to_contain_text("tiling: both")
+    chips.nth(1).click()
+    expect(chips).to_have_count(1)
+    settled(page)
+    assert json.loads(value(page, "carried")) == {"sampling.rho": 5}

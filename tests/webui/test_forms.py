@@ -8,7 +8,7 @@ from modules.core.errors import BadValue
 from modules.core.geometry import Size
 from modules.core.request import GenerationRequest, Hires
 from modules.families.base import Defaults
-from modules.webui import forms
+from modules.webui import carried, forms
 from modules.webui.controls import CONTROLS, QUALITIES, SHAPES, Form
 
 FORM = Form.build()
@@ -143,3 +143,33 @@ def test_every_row_of_the_table_is_a_field_of_the_request_or_the_forms_own():
 
 def test_elements_and_names_are_unique():
     assert len({row.name for row in CONTROLS}) == len({row.elem_id for row in CONTROLS}) == len(CONTROLS)
+
+
+def test_fields_without_a_control_are_carried_and_come_back():
+    request = GenerationRequest.from_data(
+        {"seed": 7, "prompt": "one", "tiling": "x", "variation": {"seed": 4, "strength": 0.5}, "ensd": 3,
+         "seed_resize": {"width": 64, "height": 128}, "sampling": {"rho": 5.0, "unipc_order": 2}, "vae": "none",
+         "refiner": {"checkpoint": "second", "switch_at": 0.5},
+         "hires": {"upscaler": "Lanczos", "sampler": "Heun", "prompt": "fur"},
+         "start": {"picture": "0" * 64, "frame": {"left": 1, "top": 2, "width": 3, "height": 4},
+                   "inpaint": {"mask": "1" * 64, "fill": "noise"}}}
+    )  # fmt: skip
+    values = {**fresh(), **forms.values_of(request, FORM, SMALL)}
+    assert forms.request_of(values, FORM) == request
+    without = forms.request_of({**values, "hires": False}, FORM)
+    assert without == request.model_copy(update={"hires": None})
+
+
+def test_what_is_as_usual_or_has_a_control_is_not_carried():
+    request = GenerationRequest.from_data({"seed": 7, "hires": {"scale": 1.5}, "clip_skip": 3, "compat": ["a1111"]})
+    assert forms.values_of(request, FORM, SMALL)["carried"] == "{}"
+    assert forms.values_of(GenerationRequest(seed=1), FORM, SMALL)["carried"] == "{}"
+
+
+def test_fields_that_are_taken_replace_what_was_carried():
+    held = '{"sampling.rho": 5.0, "tiling": "x", "variation.seed": 3, "variation.strength": 0.5}'
+    taken = {"sampling.rho": 7.5, "variation": None, "sampling.steps": 9, "hires.upscaler": "Lanczos", "start.resize": "fill"}
+    assert carried.read(carried.after(held, taken, FORM)) == {
+        "tiling": "x", "sampling.rho": 7.5, "hires.upscaler": "Lanczos",
+    }  # fmt: skip
+    assert carried.read("nonsense") == carried.read("[]") == {}

@@ -1,6 +1,7 @@
 // Starts every module once Gradio's form is there, and decides what the stage shows first.
 import { boot, say } from "./boot.js";
 import * as beside from "./beside.js";
+import * as carried from "./carried.js";
 import * as column from "./column.js";
 import { announce, appears } from "./dom.js";
 import * as drop from "./drop.js";
@@ -53,7 +54,7 @@ form.watch(controls);
 if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
-for (const part of [stage, verbs, rail, picker, styles, gallery, models, extensions, settings, drop, taking]) part.start();
+for (const part of [stage, verbs, rail, picker, styles, carried, gallery, models, extensions, settings, drop, taking]) part.start();
 await streaming;
 await rail.loadRecent();
 decideView();

@@ -42,6 +42,7 @@ def _rows(rows: list[Control], made: dict[str, Any]) -> None:
             made[row.name] = _component(row)
         if row.name == "prompt":
             gr.Column(elem_id="styles_row")
+            gr.Column(elem_id="carried_row")
 
 
 def _component(row: Control) -> Any:
