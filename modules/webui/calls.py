@@ -11,6 +11,7 @@ from modules.core.errors import WorkbenchError
 from modules.core.events import FormAnswered
 from modules.families.base import Defaults
 from modules.jobs import notes
+from modules.library import reading
 from modules.planning import wording
 from modules.webui import carried, forms
 from modules.webui.controls import Form
@@ -119,7 +120,7 @@ class Calls:
     def _settings_of(self, picture_id: str, only: list[str] | None) -> forms.Values:
         picture = self._studio.gallery.get(picture_id)
         if picture.request is None:
-            raise WorkbenchError("This picture carries no settings.", "", code="no_settings", status=422)
+            return self._settings_in(picture.infotext, only)
         request = wording.typed(picture.request, self._studio.phrases, picture.seed or 0)
         defaults = self._models.defaults(request.model.checkpoint)
         values = forms.values_of(request, self._form, defaults)
@@ -128,6 +129,16 @@ class Calls:
         return {
             name: value for name, value in values.items() if name not in following and (only is None or name in only)
         }
+
+    def _settings_in(self, text: str, only: list[str] | None) -> forms.Values:
+        """What another program's text says; raises WorkbenchError where that is nothing."""
+        recall = reading.from_text(text).recall
+        if recall is None:
+            raise WorkbenchError("This picture carries no settings.", "", code="no_settings", status=422)
+        name = recall.fields.get("model.checkpoint") or ""
+        values = forms.values_saying(recall.fields, self._form, self._models.defaults(name))
+        values["carried"] = carried.after("{}", recall.fields, self._form)
+        return {name: value for name, value in values.items() if only is None or name in only}
 
     def _styles_written(self, before: forms.Values) -> forms.Values:
         """The prompts with the chosen styles in them as text, and no style chosen any more."""

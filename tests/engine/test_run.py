@@ -4,20 +4,26 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from modules.core.compat import SWITCHES
 from modules.core.errors import Cancelled, NotFinite, OutOfMemory
 from modules.core.geometry import Size
 from modules.core.sampling import SAMPLERS, SCHEDULES
 from modules.engine.attention import SLICED, used
+from modules.engine.prediction import Prediction
 from modules.engine.run import fulfil, run
+from modules.engine.start import Picture, from_noise
 from modules.engine.workshop import Workshop
 from modules.extend.api import Extension, hook
 from modules.extend.hooks import Hooks
 from modules.extend.loader import Found, Registry
 from modules.families.analytic import Analytic
+from modules.families.sd1 import SD1
 from modules.planning.compile import compile
 from modules.training.tiny import tiny_checkpoint
 from tests.engine.bench import Bench, KeepingJob, request
@@ -72,6 +78,32 @@ def test_each_picture_s_second_pass_has_its_own_words(bench):
     plain = made(bench, count=2, seed=20, prompt=words[0], prompts=list(words), hires=hires).images()
     alone = made(bench, seed=21, prompt=words[1], hires=hires).images()[0]
     np.testing.assert_array_equal(plain[1], alone)
+
+
+@pytest.mark.parametrize("switch", list(SWITCHES))
+def test_every_rule_of_other_programs_makes_a_picture_in_both_passes(bench, switch):
+    job = made(bench, prompt="[red:(blue:1.3):0.5]", compat=[switch], sampling={"sampler": "DDIM", "steps": 4},
+               hires={"scale": 1.5, "denoise_strength": 0.6})  # fmt: skip
+    (image,) = job.images()
+    assert image.shape == (96, 96, 3)
+    assert image.std() > 0
+
+
+def test_a_walk_from_the_largest_sigma_may_start_with_variance_1(bench):
+    model = SimpleNamespace(family=SD1, device=torch.device("cpu"))
+    prediction = Prediction.of(SD1.diffusion)
+
+    def first(schedule="Karras", **more):
+        plan = bench.plan(
+            sampling={"sampler": "Euler", "steps": 4, "schedule": schedule, **more.pop("own", {})}, **more
+        )
+        return from_noise(Picture(plan, 1, None, None, lambda: None), plan.passes[0], model, prediction).x
+
+    sigma = prediction.times.range[1]
+    scale = (1 + sigma**2) ** 0.5 / sigma
+    torch.testing.assert_close(first(compat=["unit-noise"]), first() * scale)
+    lower = {"own": {"sigma_max": 5.0}}
+    torch.testing.assert_close(first(compat=["unit-noise"], **lower), first(**lower))
 
 
 def test_hires_is_a_second_pass_with_exactly_its_steps(bench):

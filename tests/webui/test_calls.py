@@ -147,3 +147,15 @@ def test_fields_that_are_no_request_are_told_and_change_nothing(tmp_path):
     bench = Bench(tmp_path)
     assert changed(bench.press("apply", note={"fields": {"sampling.steps": 9999}})) == {}
     assert bench.said[0].error["field"] == "sampling.steps"
+
+
+def test_settings_of_a_picture_that_another_program_made(tmp_path):
+    bench = Bench(tmp_path)
+    text = "a fox\nSteps: 31, Sampler: Euler a, CFG scale: 5.5, Seed: 99, Size: 640x512, Tiling: True, Version: v1.10.1"
+    bench.picture = SimpleNamespace(request=None, infotext=text)
+    told = changed(bench.press("apply", note={"picture": "p"}))
+    assert (told["prompt"], told["steps"], told["compat"], told["seed"]) == ("a fox", 31, "a1111", "99")
+    assert told["carried"] == '{"tiling":"both"}'
+    bench.picture = SimpleNamespace(request=None, infotext="only words")
+    assert changed(bench.press("apply", 2, note={"picture": "p"})) == {}
+    assert bench.said[-1].error["code"] == "no_settings"

@@ -168,7 +168,13 @@ def test_what_is_as_usual_or_has_a_control_is_not_carried():
 
 def test_fields_that_are_taken_replace_what_was_carried():
     held = '{"sampling.rho": 5.0, "tiling": "x", "variation.seed": 3, "variation.strength": 0.5}'
-    taken = {"sampling.rho": 7.5, "variation": None, "sampling.steps": 9, "hires.upscaler": "Lanczos", "start.resize": "fill"}
+    taken = {
+        "sampling.rho": 7.5,
+        "variation": None,
+        "sampling.steps": 9,
+        "hires.upscaler": "Lanczos",
+        "start.resize": "fill",
+    }
     assert carried.read(carried.after(held, taken, FORM)) == {
         "tiling": "x", "sampling.rho": 7.5, "hires.upscaler": "Lanczos",
     }  # fmt: skip

@@ -18,7 +18,7 @@ export function start() {
     takeFile(file);
   });
   document.addEventListener("paste", (event) => {
-    if (event.defaultPrevented) return;
+    if (event.defaultPrevented || event.clipboardData?.types.includes("text/plain")) return; // text with its picture is text
     const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
