@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from modules.engine import attention
 from modules.families import layouts
 from modules.families.base import Evidence, Match, Model, Numerics, Shapes, family, recognise
 from modules.families.ldm import UNET, VAE
-from modules.library import header, vaes
+from modules.library import folders, header, vaes
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -35,8 +35,13 @@ _LATENT_OUT = (UNET + "out.2.weight",)  # a network answers with as many planes 
 
 
 def stamp(path: str | Path) -> tuple[int, int]:
-    """(size in bytes, mtime in ns): what tells a file from another that took its name; raises ModelError."""
+    """(size in bytes, mtime in ns): what tells a file from another that took its name; raises ModelError.
+
+    A folder's is as `modules.library.folders.stamp` says.
+    """
     try:
+        if folders.is_folder(path):
+            return folders.stamp(Path(path))
         facts = os.stat(path)
     except OSError:
         raise ModelError(
@@ -103,7 +108,7 @@ class Weights(Mapping[str, Tensor]):
 class Named(Mapping[str, Tensor]):
     """Tensors of several files under one set of names: each name stands for one tensor of one file."""
 
-    def __init__(self, places: Mapping[str, tuple[Weights, str]]) -> None:
+    def __init__(self, places: Mapping[str, tuple[Tensors, str]]) -> None:
         self._places = places
         self.shapes: Shapes = {name: weights.shapes[own] for name, (weights, own) in places.items()}
 
@@ -118,24 +123,50 @@ class Named(Mapping[str, Tensor]):
         return weights[own]
 
 
+Tensors = Weights | Named
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint's open file, or the open files of its folder; ``metadata`` and ``stamp`` are of the whole."""
+
+    tensors: Tensors
+    metadata: Mapping[str, str]
+    stamp: tuple[int, int]
+
+
 @contextmanager
-def tensors_of(file: ModelFile, check: Callable[[], None] = lambda: None) -> Iterator[tuple[Weights | Named, Match]]:
+def opened(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[Opened]:
+    """Open a checkpoint for reading, a single file or a folder in parts; raises what their readers raise."""
+    with ExitStack() as files:
+        if not folders.is_folder(path):
+            whole = files.enter_context(Weights(path, check))
+            yield Opened(whole, whole.header.metadata, whole.stamp)
+            return
+        folder = folders.read(path)
+        parts = {file: files.enter_context(Weights(file, check)) for file in folder.headers}
+        named = Named({name: (parts[place.file], place.name) for name, place in folder.places.items()})
+        yield Opened(named, folder.metadata, folder.stamp)
+
+
+@contextmanager
+def tensors_of(file: ModelFile, check: Callable[[], None] = lambda: None) -> Iterator[tuple[Tensors, Match]]:
     """A checkpoint's tensors as its family names them, with another autoencoder if the plan says so; and what it is.
 
     Raises ModelError as `load` does.
     """
     with ExitStack() as files:
-        weights = files.enter_context(Weights(Path(file.path), check))
-        match = _recognised(file, weights)
+        found = files.enter_context(opened(Path(file.path), check))
+        match = _recognised(file, found)
         if file.vae is None:
-            yield weights, match
+            yield found.tensors, match
             return
         vae = files.enter_context(Weights(Path(file.vae.path), check))
         _same_vae(file.vae, vae.stamp)
-        yield with_vae(weights, vae), match
+        yield with_vae(found.tensors, vae), match
 
 
-def with_vae(checkpoint: Weights, vae: Weights) -> Named:
+def with_vae(checkpoint: Tensors, vae: Weights) -> Named:
     """The checkpoint with the other file's autoencoder in the place of its own."""
     prefix = vaes.prefix_of(vae.shapes)
     if prefix is None:
@@ -154,7 +185,7 @@ def with_vae(checkpoint: Weights, vae: Weights) -> Named:
     return made
 
 
-def _same_latents(checkpoint: Weights, made: Named, name: str) -> None:
+def _same_latents(checkpoint: Tensors, made: Named, name: str) -> None:
     wanted = next((checkpoint.shapes[sign] for sign in _LATENT_OUT if sign in checkpoint.shapes), None)
     found = made.shapes.get(VAE + "decoder.conv_in.weight")
     if wanted and found and wanted[0] != found[1]:
@@ -185,9 +216,9 @@ def load(file: ModelFile, numerics: Numerics, device: torch.device, check: Calla
     return model
 
 
-def _recognised(file: ModelFile, weights: Weights) -> Match:
-    _same(file, weights.stamp)
-    match = recognise(Evidence(weights.shapes, weights.header.metadata))
+def _recognised(file: ModelFile, found: Opened) -> Match:
+    _same(file, found.stamp)
+    match = recognise(Evidence(found.tensors.shapes, found.metadata))
     if match is None or match.family != file.family:
         raise ModelError(
             f"{file.name} is no {family(file.family).title} checkpoint.",

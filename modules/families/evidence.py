@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from modules.core.errors import ModelError
 from modules.core.geometry import Size
 from modules.families.base import Defaults, Diffusion, Evidence, Family, Match, Prediction, Variant
 
@@ -42,7 +43,11 @@ WORDS = (
 
 
 def decide(family: Family, evidence: Evidence) -> Match:
-    """Prediction: ``modelspec`` metadata, marker tensors, the family's own signs. Defaults: those, then the name."""
+    """Prediction: ``modelspec`` metadata, marker tensors, the family's own signs. Defaults: those, then the name.
+
+    Raises ModelError "model_prediction" for a network that was taught on another scale of noise than any of ours.
+    """
+    _refuse_edm(family, evidence)
     diffusion, reasons = _diffusion(family, evidence)
     defaults, more = family.defaults_of(evidence)
     variant = variant_of(family, evidence)
@@ -59,6 +64,16 @@ def decide(family: Family, evidence: Evidence) -> Match:
         reasons=(f"{family.title}, because of its tensors' names and shapes", *said, *reasons, *more, *named, *sized),
         variant=variant,
     )
+
+
+def _refuse_edm(family: Family, evidence: Evidence) -> None:
+    """Karras et al. 2022 (arXiv:2206.00364), table 1: scaled in and out otherwise; as eps or v it would draw mud."""
+    mark = next((name for name in sorted(evidence.shapes) if name.startswith("edm_")), None)
+    if mark:
+        raise ModelError(
+            f"This {family.title} checkpoint was trained as EDM, as its key {mark} says, which cannot be computed yet.",
+            "Choose another checkpoint.", code="model_prediction", field="model.checkpoint",
+        )  # fmt: skip
 
 
 def variant_of(family: Family, evidence: Evidence) -> Variant:

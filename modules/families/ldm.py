@@ -34,7 +34,9 @@ LEFT_ALONE = (
     "cond_stage_model.logit_scale", "conditioner.embedders.0.logit_scale",
 )  # fmt: skip
 LEFT_ALONE_ENDS = (
-    ".position_ids", ".logit_scale", ".attn_mask", "transformer.text_projection", "transformer.text_projection.weight",
+    ".position_ids", ".logit_scale", ".attn_mask", "transformer.text_projection",
+    "cond_stage_model.transformer.text_projection.weight",
+    "conditioner.embedders.0.transformer.text_projection.weight",  # of SDXL's first encoder; its second's is used
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from modules.core.errors import ModelError, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.settings import CHECKOUT, Settings
 from modules.families import base  # importing the package registers the built-in families
-from modules.library import header
+from modules.library import folders, header
 from modules.library.adapters import Adapters
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
@@ -31,20 +31,21 @@ FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any cas
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 VOCABULARY = "atelier.vocabulary"
 _LOOK_AGAIN_S = 1.0
-_RECOGNITION = 2  # raised whenever files would be recognised otherwise than before
+_RECOGNITION = 3  # raised whenever files would be recognised otherwise than before
 _DEEPEST = 8
 _CHUNK_BYTES = 8 * limits.MIB
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One model file. ``path`` stays inside the program; ``name`` is the path below its folder without the suffix.
+    """One model: a file, or a folder as `modules.library.folders` reads it.
 
-    ``family`` is None and ``problem`` says why where the file cannot be used. ``sha256`` is None until the background
-    hash is ready. ``prediction`` (eps, v, flow), ``zero_snr``, ``variant`` (text, inpaint, edit) and ``defaults`` were
-    decided for ``reasons``, one sentence each. ``vocabulary`` is what the model was taught, where the file says so (as
-    the starter does). ``stamp`` names the very bytes: a file that was
-    replaced under its name has another one.
+    ``path`` stays inside the program; ``name`` is the path below its folder without the suffix. ``family`` is None and
+    ``problem`` says why where the file cannot be used. ``sha256`` is None until the background hash is ready.
+    ``prediction`` (eps, v, flow), ``zero_snr``, ``variant`` (text, inpaint, edit) and ``defaults`` were decided for
+    ``reasons``, one sentence each. ``vocabulary`` is what the model was taught, where the file says so (as the starter
+    does). ``stamp`` names the very bytes: a file that was replaced under its name has another one (a folder's is as
+    `modules.library.folders.stamp` says).
     """
 
     name: str
@@ -157,10 +158,9 @@ class Catalogue:
                 if name in found:
                     continue
                 try:
-                    stat = path.stat()
+                    stamp = _stamp(path)
                 except OSError:
                     continue  # gone between the listing and now
-                stamp = (stat.st_size, stat.st_mtime_ns)
                 known = remembered.get(str(path))
                 if known is not None and known.stamp != stamp:
                     known = None
@@ -180,10 +180,9 @@ class Catalogue:
     def is_current(self, checkpoint: Checkpoint) -> bool:
         """Whether the file still has the bytes that were looked at, as far as size and time tell."""
         try:
-            stat = checkpoint.path.stat()
+            return checkpoint.stamp == _stamp(checkpoint.path)
         except OSError:
             return False
-        return checkpoint.stamp == (stat.st_size, stat.st_mtime_ns)
 
     def close(self) -> None:
         """Stop hashing (an unfinished file starts anew the next time) and close the cache."""
@@ -281,28 +280,43 @@ def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -
             name = prefix + stem
             if name.encode("utf-8", "ignore").decode() == name:  # else it has no name that a request could carry
                 yield name, Path(entry.path)
+        elif entry.is_dir() and folders.is_folder(entry.path):
+            if (prefix + entry.name).encode("utf-8", "ignore").decode() == prefix + entry.name:
+                yield prefix + entry.name, Path(entry.path)
         elif deeper and entry.is_dir():
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", deeper - 1, (*above, real))
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    if folders.is_folder(path):
+        return folders.stamp(path)
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _evidence(path: Path) -> base.Evidence:
+    if folders.is_folder(path):
+        folder = folders.read(path)
+        return base.Evidence(folder.shapes, folder.metadata, path.name, peek=folder.peek)
+    read = header.read(path)
+    return base.Evidence(read.shapes, read.metadata, path.stem, peek=lambda tensor: header.peek(path, read, tensor))
+
+
 def _recognise(name: str, path: Path, size_bytes: int, mtime_ns: int) -> Checkpoint:
     plain = Checkpoint(name, path, size_bytes, mtime_ns, None, title=name.rpartition("/")[2])
-    if path.suffix.lower() != ".safetensors":
+    if path.suffix.lower() != ".safetensors" and not folders.is_folder(path):
         return replace(plain, problem=_unsafe(path))
     try:
-        read = header.read(path)
-        evidence = base.Evidence(
-            read.shapes, read.metadata, path.stem, peek=lambda tensor: header.peek(path, read, tensor)
-        )
+        evidence = _evidence(path)
         match = base.recognise(evidence)
     except ModelError as problem:
         return replace(plain, problem=problem)
     if match is None:
         return replace(plain, problem=_stranger(path))
     return replace(
-        plain, family=match.family, title=read.metadata.get("modelspec.title") or plain.title,
+        plain, family=match.family, title=evidence.metadata.get("modelspec.title") or plain.title,
         prediction=match.diffusion.prediction, zero_snr=match.diffusion.zero_snr, variant=match.variant,
-        reasons=match.reasons, defaults=match.defaults, metadata=dict(read.metadata),
+        reasons=match.reasons, defaults=match.defaults, metadata=dict(evidence.metadata),
     )  # fmt: skip
 
 
@@ -376,13 +390,15 @@ def _from_row(row: sqlite3.Row) -> Checkpoint:
 
 
 def _sha256(one: Checkpoint, stop: threading.Event) -> str | None:
+    """Of a file its own; of a folder that of all its weights' files one after the other."""
     made = hashlib.sha256()
     try:
-        with one.path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                made.update(chunk)
-                if stop.is_set():
-                    return None
-    except OSError:
+        for path in folders.files_of(one.path) if folders.is_folder(one.path) else (one.path,):
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    made.update(chunk)
+                    if stop.is_set():
+                        return None
+    except (OSError, ModelError):
         return None
     return made.hexdigest()

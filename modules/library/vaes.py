@@ -56,10 +56,12 @@ class Vaes:
         return found
 
     def _beside(self, checkpoint: Path) -> Vae | None:
-        near = checkpoint.with_name(checkpoint.stem + ".vae" + SUFFIX)
+        is_file = checkpoint.suffix.lower() == SUFFIX  # a folder's name may have a point in it
+        stem = checkpoint.stem if is_file else checkpoint.name
+        near = checkpoint.with_name(stem + ".vae" + SUFFIX)
         if near.is_file():
             return _vae(near)
-        names = (checkpoint.stem.lower(), f"{checkpoint.stem}.vae".lower())
+        names = (stem.lower(), f"{stem}.vae".lower())
         return next((vae for vae in self.list() if vae.name.lower() in names), None)
 
     def _named(self, wanted: str) -> Vae:
