@@ -56,7 +56,9 @@ def _is_carried(path: str, value: Any, form: Form) -> bool:
     if path in _NEVER or value is None or value == _PLAIN.get(path):
         return False
     return not any(
-        row.field == path or (row.kind == "hidden" and row.field and path.startswith(row.field + "."))
+        row.field == path
+        or row.field.startswith(path + ".")
+        or (row.kind == "hidden" and row.field and path.startswith(row.field + "."))
         for row in form.controls
     )
 

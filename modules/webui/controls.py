@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from modules.core import limits
 from modules.core.compat import OWN, PRESETS
 from modules.core.sampling import SAMPLERS, SCHEDULES
+from modules.core.upscaling import UPSCALERS
 from modules.library.infotextkeys import EMPHASIS
+from modules.webui.rows import Control, Fold
+from modules.webui.start_rows import START_FOLDS, START_ROWS
+from modules.webui.walk_rows import WALK_ROWS
 
 if TYPE_CHECKING:
     from modules.extend.loader import Found
-
-Kind = Literal["text", "number", "slider", "choice", "segments", "toggle", "hidden"]
-Face = Literal["simple", "pro"]
 
 TABS = ("create", "gallery", "models", "extensions", "settings")
 SHAPES: dict[str, tuple[int, int]] = {
@@ -25,53 +26,13 @@ QUALITIES = ("draft", "good", "best")
 RANDOM_SEED = -1  # as A1111 writes it
 
 
-@dataclass(frozen=True)
-class Control:
-    """One control of the form.
-
-    ``name`` is the value's key in a draft; ``field`` its path inside GenerationRequest ("" where the form alone knows
-    it); ``elem_id`` is A1111's where A1111 has the control; ``face`` "simple" controls are always shown; ``fold`` ""
-    stands open in the column; ``words`` is the key of its label ("<words>.label", ".hint", ".placeholder");
-    ``a1111`` is its name in infotext. Extensions' rows carry their own ``label`` and ``info`` by language instead.
-    """
-
-    name: str
-    kind: Kind
-    default: Any
-    elem_id: str
-    order: int
-    field: str = ""
-    face: Face = "pro"
-    fold: str = ""
-    a1111: str = ""
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] = ()
-    lines: tuple[int, int] = (1, 1)
-    pair: bool = False  # stands beside the next one
-    translated: bool = False  # the choices are keys of words, not names
-    label: tuple[tuple[str, str], ...] = ()  # (language, text) of an extension's field
-    info: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def words(self) -> str:
-        return f"control.{self.name}"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """A group of controls behind one line; ``toggle`` names the control that switches it on, if it has one."""
-
-    name: str
-    toggle: str = ""
-    title: tuple[tuple[str, str], ...] = ()  # (language, text) of an extension's fold
-
-
 FOLDS: tuple[Fold, ...] = (
+    *START_FOLDS,
     Fold("sampling"),
     Fold("size"),
     Fold("hires", toggle="hires"),
+    Fold("refiner", toggle="refiner_checkpoint"),
+    Fold("variation", toggle="variation_strength"),
     Fold("compatibility"),
 )
 
@@ -148,6 +109,8 @@ CONTROLS: tuple[Control, ...] = (
         choices=(*PRESETS, OWN), translated=True,
     ),
     Control("compat_own", "hidden", "[]", "atelier_compat_own", 432, "compat"),  # JSON: switches that are no preset
+    *START_ROWS,
+    *WALK_ROWS,
 )  # fmt: skip
 
 
@@ -203,7 +166,11 @@ class Form:
     @classmethod
     def build(cls, found: Iterable[Found] = ()) -> Form:
         folds, rows = for_extensions(found)
-        names = {"sampler": [row.name for row in SAMPLERS], "schedule": [row.name for row in SCHEDULES]}
+        samplers, schedules = [row.name for row in SAMPLERS], [row.name for row in SCHEDULES]
+        names = {
+            "sampler": samplers, "schedule": schedules, "hires_sampler": ["", *samplers],
+            "hires_schedule": ["", *schedules], "hires_upscaler": [row.name for row in UPSCALERS],
+        }  # fmt: skip
         own = [replace(row, choices=tuple(names[row.name])) if row.name in names else row for row in CONTROLS]
         ordered = sorted((*own, *rows), key=lambda row: row.order)
         return cls(tuple(ordered), (*FOLDS, *folds))

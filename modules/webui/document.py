@@ -155,6 +155,8 @@ def _opened(start: str, visitor: Visitor) -> str:
         f"face-{face}",
         *(["dark"] if visitor.theme == "dark" else []),
         *(["no-pictures"] if visitor.is_first else []),
+        *(["starts"] if visitor.values.get("start_picture") else []),
+        *(["masks"] if visitor.values.get("start_inpaint") else []),
     ]
     opened = f'<html lang="{TAGS[visitor.language]}" class="{" ".join(classes)}" data-theme="{visitor.theme}"'
     return re.sub(r'<html\s+lang="[^"]*"', opened, start, count=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -13,14 +12,15 @@ from typing import Any
 
 from modules.core import limits, strictjson
 from modules.core.compat import NOISE, OWN, PRESETS, SWITCHES, preset_of
-from modules.core.errors import BadValue, WorkbenchError
+from modules.core.errors import WorkbenchError
 from modules.core.geometry import Size
-from modules.core.request import GenerationRequest, Hires, StartFrom
+from modules.core.request import GenerationRequest, Hires, Inpaint, StartFrom
 from modules.families.base import Defaults
 from modules.library.database import Database
-from modules.library.recall import Recall
-from modules.webui import carried
+from modules.library.recall import Recall, overlay
+from modules.webui import carried, parts
 from modules.webui.controls import QUALITIES, SHAPES, Control, Form
+from modules.webui.entries import number, seed_of, whole
 
 Values = dict[str, Any]
 
@@ -28,6 +28,7 @@ AREA_SLACK = 0.18  # a shape may have this much more or fewer pixels than the fa
 RATIO_SLACK = 0.1
 RATIO_WEIGHT = 8.0  # how much more a wrong ratio costs than a wrong area
 SIDE_MULTIPLE = 16
+_NO_PICTURE = "0" * 64  # stands where only the fields beside it are asked for
 BEST_HIRES = Hires(scale=2.0, steps=0, denoise_strength=0.5)
 
 
@@ -137,17 +138,17 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
         "negative_prompt": values["negative_prompt"] or "",
         "styles": styles_of(values["styles"]),
         "combinations": values["chance"] == "all",
-        "size": {"width": _whole(values, "width", form), "height": _whole(values, "height", form)},
+        "size": {"width": whole(values, "width", form), "height": whole(values, "height", form)},
         "seed": seed_of(values["seed"]),
-        "count": _whole(values, "count", form),
+        "count": whole(values, "count", form),
         "sampling": {
             "sampler": values["sampler"] or "",
             "schedule": values["schedule"] or "",
-            "steps": _whole(values, "steps", form),
-            "cfg_scale": _number(values, "cfg_scale", form),
+            "steps": whole(values, "steps", form),
+            "cfg_scale": number(values, "cfg_scale", form),
         },
         "model": {"checkpoint": values["checkpoint"] or ""},
-        "clip_skip": _whole(values, "clip_skip", form),
+        "clip_skip": whole(values, "clip_skip", form),
         "noise": values["noise"],
         "emphasis": values["emphasis"],
         "compat": switches_of(values["compat"], values["compat_own"]),
@@ -155,10 +156,11 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
     }
     if values["hires"]:
         data["hires"] = {
-            "scale": _number(values, "hires_scale", form),
-            "steps": _whole(values, "hires_steps", form),
-            "denoise_strength": _number(values, "hires_denoise", form),
+            "scale": number(values, "hires_scale", form),
+            "steps": whole(values, "hires_steps", form),
+            "denoise_strength": number(values, "hires_denoise", form),
         }
+    data = overlay(data, parts.fields_of(values, form))
     return GenerationRequest.from_data(carried.laid_over(data, values["carried"]))
 
 
@@ -192,6 +194,7 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
             "hires_steps": request.hires.steps,
             "hires_denoise": request.hires.denoise_strength,
         }
+    made |= parts.values_of(request)
     for fold in form.folds:
         if fold.name.startswith("extensions."):
             said = request.extensions.get(fold.name.removeprefix("extensions."))
@@ -205,7 +208,9 @@ def values_saying(fields: Mapping[str, Any], form: Form, defaults: Defaults) -> 
     """The values of just those controls whose fields of a request are given, by dotted path; raises BadValue."""
     base = GenerationRequest(seed=0)
     if any(path.startswith("start.") for path in fields):
-        base = base.model_copy(update={"start": StartFrom(picture="0" * 64)})
+        masked = any(path.startswith("start.inpaint.") for path in fields)
+        inpaint = Inpaint(mask=_NO_PICTURE) if masked else None
+        base = base.model_copy(update={"start": StartFrom(picture=_NO_PICTURE, inpaint=inpaint)})
     values = values_of(Recall(fields).apply(base), form, defaults)
     return {row.name: values[row.name] for row in form.controls if row.name in values and _is_said(row, fields)}
 
@@ -231,28 +236,6 @@ def styles_of(text: Any) -> list[str]:
     except WorkbenchError:
         return []
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def seed_of(text: Any) -> int:
-    """A seed as typed: nothing or -1 is a random one, made concrete here; raises BadValue."""
-    written = str(text if text is not None else "").strip()
-    if written in ("", "-1"):
-        return secrets.randbelow(limits.SEED[1] + 1)
-    low, high = limits.SEED
-    try:
-        seed = int(written)
-    except ValueError:
-        raise BadValue(
-            f"seed: {written[:40]!r} is not a whole number.", "Leave it empty for a random one.", field="seed",
-            value=written[:40], low=low, high=high, nearest="",
-        ) from None  # fmt: skip
-    if not low <= seed <= high:
-        nearest = min(max(seed, low), high)
-        raise BadValue(
-            f"seed: {seed} is outside {low}-{high}.", f"Use {nearest}.", field="seed",
-            value=seed, low=low, high=high, nearest=nearest,
-        )  # fmt: skip
-    return seed
 
 
 def cleaned(stored: Mapping[str, Any], form: Form, fresh: Values) -> Values:
@@ -294,21 +277,6 @@ def _typed(row: Control, value: Any) -> Any:
     if row.kind == "slider" and isinstance(row.default, int) and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _number(values: Mapping[str, Any], name: str, form: Form) -> float:
-    value = values[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        row = form.named(name)
-        raise BadValue(
-            f"{row.field}: {value!r} is not a number.", f"Use {row.default}.", field=row.field,
-            value=value if value is None else str(value), low=row.low, high=row.high, nearest=row.default,
-        )  # fmt: skip
-    return float(value)
-
-
-def _whole(values: Mapping[str, Any], name: str, form: Form) -> int:
-    return round(_number(values, name, form))
 
 
 def _create(connection: sqlite3.Connection) -> None:

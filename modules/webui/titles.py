@@ -41,7 +41,7 @@ def label_of(row: Control, language: str = ENGLISH) -> str:
 def choices_of(row: Control, language: str = ENGLISH) -> list[tuple[str, str]]:
     """(text, value) of each choice."""
     if not row.translated:
-        return [(choice, choice) for choice in row.choices]
+        return [(choice or say(language, f"{row.words}.same"), choice) for choice in row.choices]
     return [(say(language, f"{row.words}.{choice}"), choice) for choice in row.choices]
 
 

@@ -149,9 +149,20 @@ def test_the_veil_shows_while_a_file_is_over_the_page(page):
     expect(page.locator("#veil")).to_have_count(0)
 
 
-def test_what_has_no_control_is_a_chip_that_can_be_taken_off(page):
+def test_finer_settings_come_into_their_controls(page):
     drop(page, png(parameters=TEXT.replace("Clip skip: 2", "Clip skip: 2, Schedule rho: 5, Tiling: True")))
     panel(page).get_by_role("button", name="Use settings").click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fox in the snow")
+    settled(page)
+    assert [value(page, name) for name in ("rho", "tiling", "hires_upscaler", "carried")] == [5, "both", "Latent", "{}"]
+
+
+def test_what_has_no_control_is_a_chip_that_can_be_taken_off(page):
+    page.evaluate(
+        """async () => { const root = JSON.parse(document.getElementById("boot").textContent).static;
+           const { apply } = await import(root + "form.js");
+           await apply({ set: { carried: '{"sampling.rho": 5, "tiling": "both"}' } }); }"""
+    )
     chips = page.locator("#carried_row button")
     expect(chips).to_have_count(2)
     expect(chips.nth(1)).to_contain_text("tiling: both")

@@ -155,7 +155,7 @@ def test_settings_of_a_picture_that_another_program_made(tmp_path):
     bench.picture = SimpleNamespace(request=None, infotext=text)
     told = changed(bench.press("apply", note={"picture": "p"}))
     assert (told["prompt"], told["steps"], told["compat"], told["seed"]) == ("a fox", 31, "a1111", "99")
-    assert told["carried"] == '{"tiling":"both"}'
+    assert told["tiling"] == "both"
     bench.picture = SimpleNamespace(request=None, infotext="only words")
     assert changed(bench.press("apply", 2, note={"picture": "p"})) == {}
     assert bench.said[-1].error["code"] == "no_settings"

@@ -10,8 +10,12 @@ from modules.core.request import GenerationRequest, Hires
 from modules.families.base import Defaults
 from modules.webui import carried, forms
 from modules.webui.controls import CONTROLS, QUALITIES, SHAPES, Form
+from modules.webui.start_rows import START_ROWS
+from modules.webui.walk_rows import WALK_ROWS
 
 FORM = Form.build()
+_FINER = {row.name for row in (*START_ROWS, *WALK_ROWS)}
+BARE = Form(tuple(row for row in FORM.controls if row.name not in _FINER), FORM.folds)  # with few rows
 SMALL = Defaults(size=Size(width=256, height=256), steps={"draft": 12, "good": 20, "best": 28}, cfg_scale=6.0,
                  sampler="DPM++ 2M")  # fmt: skip
 LARGE = Defaults(size=Size(width=512, height=512), steps={"draft": 10, "good": 22, "best": 30}, cfg_scale=7.0,
@@ -145,7 +149,8 @@ def test_elements_and_names_are_unique():
     assert len({row.name for row in CONTROLS}) == len({row.elem_id for row in CONTROLS}) == len(CONTROLS)
 
 
-def test_fields_without_a_control_are_carried_and_come_back():
+@pytest.mark.parametrize("form", [FORM, BARE])
+def test_fields_without_a_control_are_carried_and_come_back(form):
     request = GenerationRequest.from_data(
         {"seed": 7, "prompt": "one", "tiling": "x", "variation": {"seed": 4, "strength": 0.5}, "ensd": 3,
          "seed_resize": {"width": 64, "height": 128}, "sampling": {"rho": 5.0, "unipc_order": 2}, "vae": "none",
@@ -154,9 +159,9 @@ def test_fields_without_a_control_are_carried_and_come_back():
          "start": {"picture": "0" * 64, "frame": {"left": 1, "top": 2, "width": 3, "height": 4},
                    "inpaint": {"mask": "1" * 64, "fill": "noise"}}}
     )  # fmt: skip
-    values = {**fresh(), **forms.values_of(request, FORM, SMALL)}
-    assert forms.request_of(values, FORM) == request
-    without = forms.request_of({**values, "hires": False}, FORM)
+    values = {**fresh(), **forms.values_of(request, form, SMALL)}
+    assert forms.request_of(values, form) == request
+    without = forms.request_of({**values, "hires": False}, form)
     assert without == request.model_copy(update={"hires": None})
 
 
@@ -175,7 +180,7 @@ def test_fields_that_are_taken_replace_what_was_carried():
         "hires.upscaler": "Lanczos",
         "start.resize": "fill",
     }
-    assert carried.read(carried.after(held, taken, FORM)) == {
+    assert carried.read(carried.after(held, taken, BARE)) == {
         "tiling": "x", "sampling.rho": 7.5, "hires.upscaler": "Lanczos",
     }  # fmt: skip
     assert carried.read("nonsense") == carried.read("[]") == {}
