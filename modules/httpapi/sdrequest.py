@@ -23,7 +23,7 @@ RESIZES = ("stretch", "crop", "fill", "latent")
 FILLS = ("fill", "original", "noise", "nothing")
 # Where an infotext gives what the payload leaves out; also A1111's names for our fields.
 INFOTEXT = {
-    "prompt": "prompt", "negative_prompt": "negative_prompt", "styles": "styles", "sampling.steps": "steps",
+    "prompt": "prompt", "negative_prompt": "negative_prompt", "sampling.steps": "steps",
     "sampling.cfg_scale": "cfg_scale", "sampling.sampler": "sampler_name", "sampling.schedule": "scheduler",
     "sampling.eta": "eta", "sampling.s_churn": "s_churn", "sampling.s_tmin": "s_tmin", "sampling.s_tmax": "s_tmax",
     "sampling.s_noise": "s_noise", "seed": "seed", "size.width": "width", "size.height": "height",

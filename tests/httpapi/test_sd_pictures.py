@@ -150,6 +150,12 @@ def test_every_field_of_txt2img_reaches_the_request(made, studio):
     assert (hires.sampler, hires.schedule) == ("Heun", "Simple")
     assert (hires.prompt, hires.negative_prompt) == ("fur in fog", "blur, sun")  # styles reach both passes there, too
     assert (info["subseed"], info["subseed_strength"], info["styles"]) == (11, 0.3, ["foggy"])
+    again = made({"infotext": info["infotexts"][0]})[2]
+    assert (again.prompt, again.hires.prompt) == (request.prompt, hires.prompt)  # the words hold the style already
+    assert again.sampling == request.sampling
+    assert (again.refiner, again.variation, again.seed_resize, again.vae, again.ensd) == (
+        request.refiner, request.variation, request.seed_resize, request.vae, request.ensd,
+    )  # fmt: skip
 
 
 def test_ngms_and_skip_early_are_extensions(made, studio):

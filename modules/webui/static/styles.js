@@ -30,7 +30,15 @@ export function chosen() {
   }
 }
 
-const choose = (names) => apply({ set: { styles: JSON.stringify(names) } });
+let turn = Promise.resolve(); // presses may be faster than answers: each alters what the one before left
+
+function alter(how) {
+  const altered = turn.then(() => apply({ set: { styles: JSON.stringify(how(chosen())) } }));
+  turn = altered.catch(() => null);
+  return altered;
+}
+
+const without = (name) => (names) => names.filter((other) => other !== name);
 
 async function refresh() {
   const [told, words] = await Promise.all([get("styles"), get("wildcards")]);
@@ -54,7 +62,7 @@ function draw() {
         {
           class: `style-chip ${gone(name) ? "gone" : ""}`, type: "button", "data-key": `style-${name}`,
           title: say("styles.leave", { name }), "aria-label": say("styles.leave", { name }),
-          onclick: () => choose(names.filter((other) => other !== name)),
+          onclick: () => alter(without(name)),
         },
         name,
         icon("close"),
@@ -87,7 +95,7 @@ function cards(query, redraw, edit) {
   if (!found.length) return h("p", { class: "none" }, say("styles.no_hit", { q: query }));
   const names = chosen();
   const toggle = async (name) => {
-    await choose(names.includes(name) ? names.filter((other) => other !== name) : [...names, name]);
+    await alter((now) => (now.includes(name) ? without(name)(now) : [...now, name]));
     redraw();
   };
   return found.map((style) =>
@@ -143,7 +151,7 @@ function editor(style, back) {
     }
     const names = chosen();
     const renamed = style.name && body.name !== style.name && names.includes(style.name);
-    if (renamed) await choose(names.map((other) => (other === style.name ? body.name : other)));
+    if (renamed) await alter((now) => now.map((other) => (other === style.name ? body.name : other)));
     draw();
     back();
   };
