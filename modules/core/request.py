@@ -12,6 +12,7 @@ from modules.core.errors import BadValue
 from modules.core.geometry import Box, Size
 from modules.core.part import Part
 from modules.core.sampling import find_sampler, find_schedule
+from modules.core.sheet import Script, Sheet
 
 VERSION = 1
 P = TypeVar("P", bound=Part)
@@ -256,6 +257,8 @@ class GenerationRequest(Part):
     tiling: Literal["none", "both", "x", "y"] = "none"
     start: StartFrom | None = None
     hires: Hires | None = None
+    script: Script | None = None  # many pictures that differ on purpose, as typed
+    sheet: Sheet | None = None  # what the script came to, a cell a picture; written when the request is queued
     compat: tuple[Switch | Preset, ...] = ()  # named switches (a preset becomes its switches); empty: native
     extensions: dict[str, dict[str, JsonValue]] = Field(default_factory=dict, max_length=limits.EXTENSIONS_PER_REQUEST)
 
@@ -289,14 +292,30 @@ class GenerationRequest(Part):
                         f"{path}{name} holds {given} prompts for {self.count} pictures.", "Give one a picture.",
                         field=path + name,
                     )  # fmt: skip
+        if self.sheet and len(self.sheet.cells) != self.count:
+            raise BadValue(f"The sheet has {len(self.sheet.cells)} cells for {self.count} pictures.",
+                           "Leave the sheet out: it is made from the script.", field="sheet")  # fmt: skip
         return self
 
     def is_worded(self) -> bool:
-        """Whether styles and wildcards are in the prompts already: then the templates say what was typed."""
-        return self.prompt_template is not None or self.negative_prompt_template is not None
+        """Whether styles and wildcards are in the prompts already: then the templates say what was typed.
+
+        The prompts of a sheet are its cells' own.
+        """
+        return self.sheet is not None or self.prompt_template is not None or self.negative_prompt_template is not None
 
     def at(self, picture: int) -> "GenerationRequest":
-        """The request as one of its pictures sees it: with that picture's own prompts. Seed and count stay."""
+        """The request as one of its pictures sees it: with that picture's own prompts. Seed and count stay.
+
+        A cell of a sheet is a whole request of its own, of one picture. Raises BadValue where a stored cell is none.
+        """
+        if self.sheet:
+            cell = self.sheet.cells[picture]
+            plain = self.model_copy(update={"script": None, "sheet": None, "count": 1, "seed": cell.seed})
+            if not cell.changes:
+                return plain
+            data = {**plain.model_dump(mode="json"), **cell.changes, "script": None, "sheet": None, "count": 1}
+            return validated(GenerationRequest, data)
         hires = self.hires.at(picture) if self.hires else None
         if not self.prompts and not self.negative_prompts and hires is self.hires:
             return self
@@ -306,10 +325,14 @@ class GenerationRequest(Part):
 
     def seeds(self) -> tuple[int, ...]:
         """One seed a picture, wrapping at 2^32; with a variation all are one, and its own seeds differ."""
+        if self.sheet:
+            return tuple(cell.seed for cell in self.sheet.cells)
         return (self.seed,) * self.count if self._varies() else _counted(self.seed, self.count)
 
     def variation_seeds(self) -> tuple[int, ...]:
         """One seed a picture for the noise that is mixed in; empty where nothing is."""
+        if self.sheet:
+            return ()  # each cell's own request says it
         return _counted(self.variation.seed, self.count) if self.variation and self._varies() else ()
 
     def _varies(self) -> bool:

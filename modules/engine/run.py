@@ -23,7 +23,7 @@ from modules.core.errors import Cancelled, ExtensionFailed, NotFinite, OutOfMemo
 from modules.core.plan import Pass, Plan
 from modules.core.request import GenerationRequest, Sampling
 from modules.core.sampling import find_sampler
-from modules.engine import conditioning, loading
+from modules.engine import cells, conditioning, loading
 from modules.engine.adapters.branches import on_time
 from modules.engine.adapters.outfit import Outfit
 from modules.engine.colour import corrected
@@ -61,8 +61,11 @@ def fulfil(
 ) -> None:
     """Make a request's pictures (all, or these indexes): its extensions may edit it, then it is planned and run.
 
-    Raises what `compile` and `run` raise.
+    The cells of a sheet are requests of their own. Raises what `compile` and `run` raise.
     """
+    if request.sheet:
+        cells.each(request, request.sheet, pictures, job, lambda one, own: fulfil(one, (0,), catalogue, workshop, own))
+        return
     hooks = _hooks(request, workshop, job)
     plan = compile(hooks.edit_request(request), catalogue, pictures, workshop.inputs)
     run(plan.model_copy(update={"numerics": workshop.numerics(plan.numerics).name}), workshop, job, hooks)

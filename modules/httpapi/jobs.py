@@ -16,7 +16,7 @@ from modules.httpapi.wire import Discretion, Json, Raw, checked_id, client_of, r
 from modules.jobs import notes
 from modules.jobs.job import Job, State
 from modules.planning.check import check
-from modules.planning.wording import word
+from modules.planning.sheets import choices_of, word
 
 JOBS_MOST = 500
 VERBS = {
@@ -97,7 +97,7 @@ def _add_jobs(made: APIRouter, studio: Studio) -> None:
     ) -> Json:
         """Queue a request. Answered after it is stored; the same Idempotency-Key gives the same job."""
         submission = read(Submission, raw)
-        worded = word(concrete(submission.request), studio.phrases)
+        worded = word(concrete(submission.request), studio.phrases, choices_of(studio.checkpoints, studio.phrases))
         compiled_dry(studio, worded.request)
         job = studio.queue.submit(
             worded.request, client=client_of(request), workspace=submission.workspace, priority=submission.priority,

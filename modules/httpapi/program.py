@@ -13,7 +13,7 @@ from modules.core.settings import Settings
 from modules.httpapi.jobs import AnyRequest, concrete
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, Raw, read, takes
-from modules.planning import wording
+from modules.planning import sheets, wording
 from modules.planning.check import Problem, check, omissions
 from modules.prompt import tokens, wildcards
 from modules.prompt.dialect import dialect_of
@@ -158,7 +158,7 @@ def _combinations(text: str, studio: Studio) -> int:
     if not wildcards.is_chance(text):
         return 0
     with contextlib.suppress(WorkbenchError):
-        return len(wildcards.combinations(text, studio.phrases.lines, limits.PICTURES[1]))
+        return len(wildcards.combinations(text, studio.phrases.lines, limits.COMBINATIONS))
     return 0
 
 
@@ -185,7 +185,7 @@ def _add_questions(made: APIRouter, studio: Studio) -> None:
         request = concrete(read(Question, raw).request)
         found, noted = list[Problem](), tuple[Problem, ...]()
         try:
-            worded = wording.word(request, studio.phrases)
+            worded = sheets.word(request, studio.phrases, sheets.choices_of(studio.checkpoints, studio.phrases))
             request = worded.request
             noted = (*worded.notes, *omissions(request, studio.checkpoints))
             found = check(request, studio.checkpoints, studio.blobs)

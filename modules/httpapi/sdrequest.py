@@ -16,7 +16,7 @@ from modules.httpapi.sdpictures import kept
 from modules.httpapi.studio import Studio
 from modules.library import infotext
 from modules.library.recall import overlay
-from modules.planning.wording import word
+from modules.planning.sheets import choices_of, word
 from modules.prompt import tags
 
 RESIZES = ("stretch", "crop", "fill", "latent")
@@ -77,7 +77,7 @@ def translate(payload: Payload, present: Mapping[str, Any], studio: Studio) -> T
         data = _data(payload, overrides, studio)
         starts = _starts(payload, data, overrides, studio, warnings)
         data["extensions"] = {**{name: told[name] for name in told if name in on}, **extensions}
-        worded = word(concrete(overlay(data, said)), studio.phrases)
+        worded = word(concrete(overlay(data, said)), studio.phrases, choices_of(studio.checkpoints, studio.phrases))
         requests = _a_job_each(worded.request, starts) if len(starts) > 1 else (worded.request,)
         for request in requests:
             compiled_dry(studio, request)

@@ -77,6 +77,11 @@ class Estimates:
         self, request: GenerationRequest, pictures: int, model: str, device: str, *, is_loaded: bool
     ) -> float | None:
         """How long so many pictures may take in all; None until steps were ever timed on this device."""
+        if request.sheet:
+            loading = 0.0 if is_loaded else self.seconds("loading", model, device) or 0.0
+            cells = [self.job(request.at(cell), 1, model, device, is_loaded=True) for cell in range(request.count)]
+            whole = None if None in cells else sum(seconds or 0.0 for seconds in cells)
+            return None if whole is None else loading + whole * pictures / request.count
         parts = [self.seconds(phase, model, device, work(phase, request)) for phase in PICTURE_PHASES]
         if parts[PICTURE_PHASES.index("steps")] is None:
             return None
@@ -103,6 +108,7 @@ class Course:
         self._estimates, self._job, self._model, self._device, self._clock = estimates, job, model, device, clock
         self._started = self._picture_started = self._phase_started = clock()
         self._phase: Phase | None = None
+        self._request = job.request.at(0)
         self._seconds: dict[Phase, float] = {}  # of the picture being made; two passes add up
 
     def hear(self, event: AnyEvent) -> AnyEvent:
@@ -112,10 +118,12 @@ class Course:
         self._leave()
         if event.phase == "loading" and event.detail:
             self._model = event.detail
+        if self._job.request.sheet:
+            self._request = self._job.request.at(event.picture)
         self._phase, self._phase_started = event.phase, self._clock()
         if event.estimate_s is not None:
             return event
-        amount = work(event.phase, self._job.request)
+        amount = work(event.phase, self._request)
         seconds = self._estimates.seconds(event.phase, self._model, self._device, amount)
         return event.model_copy(update={"estimate_s": seconds})
 
@@ -127,7 +135,7 @@ class Course:
         """A picture is saved: learn how long each of its phases took."""
         self._leave()
         for phase, seconds in self._seconds.items():
-            self._estimates.learn(phase, self._model, self._device, work(phase, self._job.request), seconds)
+            self._estimates.learn(phase, self._model, self._device, work(phase, self._request), seconds)
         self._seconds.clear()
         self._picture_started = self._clock()
 

@@ -82,6 +82,7 @@ class Outputs:
         itself is never lost to them.
         Raises DiskFull or WorkbenchError "not_writable" and then leaves nothing behind: save the same pixels again.
         """
+        index = 0 if request.sheet else picture  # a cell is a request of one picture
         request = request.at(picture)
         image = _image(pixels, width, height)
         parents = (*request.parents(), *parents)
@@ -94,7 +95,7 @@ class Outputs:
         }  # fmt: skip
         format = cast(picturefile.Format, self.settings.image_format)
         format = picturefile.fitting(format, image.width, image.height)
-        data, text, warnings = self._encode(image, format, request, record)
+        data, text, warnings = self._encode(image, format, request, record, index)
         path = self._write(data, format, seed)
         stat = (self.folder / path).stat()
         entry = Entry(
@@ -132,11 +133,16 @@ class Outputs:
             )  # fmt: skip
 
     def _encode(
-        self, image: Image.Image, format: picturefile.Format, request: GenerationRequest, record: dict[str, Any]
+        self,
+        image: Image.Image,
+        format: picturefile.Format,
+        request: GenerationRequest,
+        record: dict[str, Any],
+        index: int,
     ) -> tuple[bytes, str, list[WorkbenchError]]:
         quality, text, warnings = self.settings.image_quality, "", list[WorkbenchError]()
         try:
-            text = infotext.write(request, record["facts"], record["picture"])
+            text = infotext.write(request, record["facts"], index)
         except (WorkbenchError, ValueError, TypeError, LookupError) as problem:
             warnings.append(_without_settings(problem))
         try:

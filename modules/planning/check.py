@@ -49,8 +49,12 @@ class Problem(Part):
 def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | None = None) -> list[Problem]:
     """All that stands in the way of this request, in the order of the form; empty where it can be made.
 
-    Pictures and masks that it starts from are looked up in ``inputs``; without them they are taken to be there.
+    Pictures and masks that it starts from are looked up in ``inputs``; without them they are taken to be there. Of a
+    sheet they are the first cell's that has any.
     """
+    if request.sheet:
+        found = (check(request.at(cell), catalogue, inputs) for cell in range(request.count))
+        return next((problems for problems in found if problems), list[Problem]())
     return [
         *_prompts(request, "prompt", (request.prompt, *request.prompts)),
         *_prompts(request, "negative_prompt", (request.negative_prompt, *request.negative_prompts)),
@@ -64,6 +68,9 @@ def check(request: GenerationRequest, catalogue: Catalogue, inputs: Inputs | Non
 
 def omissions(request: GenerationRequest, catalogue: Catalogue) -> list[Problem]:
     """What the request names and there is none of: it can be made without, and its owner should hear of it before."""
+    if request.sheet:
+        told = (note for cell in range(request.count) for note in omissions(request.at(cell), catalogue))
+        return list({note.model_dump_json(): note for note in told}.values())
     with suppress(WorkbenchError):  # told by `check`
         chosen = Chosen(request, choose(request.model, catalogue), catalogue.adapters)
         return [

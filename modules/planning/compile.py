@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from modules.core.errors import BadValue
 from modules.core.plan import Enlarging, ModelFile, Pass, Plan
 from modules.core.request import GenerationRequest, Hires, ModelChoice
 from modules.core.sampling import find_sampler
@@ -26,6 +27,8 @@ def compile(
 
     ``pictures`` are the indexes still to be made, None for all; each keeps the seed of its place in the request.
     """
+    if request.sheet:
+        raise BadValue("A sheet has no plan of its own.", "Plan each of its cells.", field="sheet")
     for problem in check(request, catalogue, inputs):
         raise problem.as_error()
     chosen = Chosen(request, choose(request.model, catalogue), catalogue.adapters)

@@ -142,7 +142,7 @@ def longest(prompt: str, negative_prompt: str, names: Sequence[str], phrases: Ph
 
 def _prompts(request: GenerationRequest, prompt: str, phrases: Phrases) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if request.combinations and wildcards.is_chance(prompt):
-        found = wildcards.combinations(prompt, phrases.lines, limits.PICTURES[1])
+        found = wildcards.combinations(prompt, phrases.lines, limits.COMBINATIONS)
     else:
         found = tuple(wildcards.expand(prompt, phrases.lines, seed) for seed in request.seeds())
     return tuple(one.text for one in found), tuple(dict.fromkeys(name for one in found for name in one.missing))

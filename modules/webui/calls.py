@@ -12,7 +12,7 @@ from modules.core.events import FormAnswered
 from modules.families.base import Defaults
 from modules.jobs import notes
 from modules.library import reading
-from modules.planning import wording
+from modules.planning import sheets, wording
 from modules.webui import carried, forms
 from modules.webui.controls import Form
 
@@ -152,7 +152,7 @@ class Calls:
 
     def _submit(self, workspace: str, note: str, values: forms.Values, *, priority: int) -> None:
         try:
-            worded = wording.word(forms.request_of(values, self._form), self._studio.phrases)
+            worded = self._worded(values)
             request = worded.request
             self._models.refuse(request)
             job = self._studio.queue.submit(request, client=CLIENT, workspace=_workspace(workspace), priority=priority)
@@ -163,10 +163,15 @@ class Calls:
         self._keep(workspace, note, values)
         self._answer(workspace, note, {"seed": request.seed}, accepted=job.id)
 
+    def _worded(self, values: forms.Values) -> wording.Worded:
+        """The request that the form asks for, its script made a sheet and its words chosen."""
+        known = sheets.choices_of(self._studio.checkpoints, self._studio.phrases)
+        return sheets.word(forms.request_of(values, self._form), self._studio.phrases, known)
+
     def _outlook(self, values: forms.Values) -> dict[str, Any]:
         """Problems and the estimate of the request as the form stands, for the page to show before any press."""
         try:
-            worded = wording.word(forms.request_of(values, self._form), self._studio.phrases)
+            worded = self._worded(values)
         except WorkbenchError as problem:
             return {"problems": [problem.as_dict()], "notes": [], "estimate_s": None}
         noted = [note.model_dump(mode="json") for note in worded.notes]

@@ -14,6 +14,7 @@ from modules.jobs import studio as studios
 from modules.jobs.engine import Bounds
 from modules.jobs.job import Job
 from modules.jobs.studio import Studio
+from modules.planning.sheets import word
 from tests.jobs.conftest import ended, request_of, until
 from tests.jobs.fakes import pixels
 
@@ -54,6 +55,26 @@ def test_kill_in_the_middle_of_a_batch(open_studio: Open) -> None:
         assert noticed_s < 1.0
     told = [event.type for event in studio.bus.since(0)[0]]
     assert (told.count("retried"), told.count("image")) == (ROUNDS, 8 * ROUNDS)
+
+
+def test_kill_in_the_middle_of_a_sheet(open_studio: Open) -> None:
+    studio = open_studio("process", step_s=0.01)
+    script = {"kind": "xyz", "x": {"axis": "Steps", "values": "3-6"}, "y": {"axis": "Seed", "values": "11, 12"}}
+    request = word(request_of(script=script), studio.phrases).request
+    job = studio.queue.submit(request, client="me", workspace="w")
+    until(lambda: step_of(studio, job.id, 3))
+    kept = studio.queue.job(job.id).images
+    os.kill(studio.engine.describe()["pid"], signal.SIGKILL)
+    done = ended(studio, job.id)
+    assert (done.state, done.attempt) == ("finished", 2)
+    cells = [(picture, image) for picture, image in done.images if picture < request.count]
+    assert [picture for picture, _ in cells] == list(range(8)), "no cell is lost"
+    assert cells[: len(kept)] == list(kept)
+    made = [studio.gallery.get(image) for _, image in cells]
+    assert [(one.seed, one.request.sampling.steps) for one in made if one.request] == [
+        (seed, steps) for seed in (11, 12) for steps in (3, 4, 5, 6)
+    ]
+    assert all(one.request and one.request.sheet is None for one in made), "each cell is a recipe of its own"
 
 
 def test_a_cancel_while_the_engine_starts_again(open_studio: Open) -> None:

@@ -274,8 +274,10 @@ REQUESTS = st.builds(
     ),
 )
 # What the text alone does not say: pictures of one job differ in seed and words, the rest is about files.
+# A sheet's cells are requests of their own, and the sheet itself is in the program's own part of the file.
+SHEET = {"axes.title", "axes.labels", "axes.cost", "cells.at", "cells.seed", "cells.changes"}
 UNSAID = {"version", "count", "prompts", "negative_prompts", "model.sha256", "hires.sha256", "refiner.sha256",
-          "hires.prompts", "hires.negative_prompts"}  # fmt: skip
+          "hires.prompts", "hires.negative_prompts", "script", *(f"sheet.{name}" for name in SHEET)}  # fmt: skip
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

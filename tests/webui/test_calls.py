@@ -34,7 +34,7 @@ class Bench:
         self.drafts = forms.Drafts(folder / "forms.sqlite")
         studio = SimpleNamespace(
             bus=SimpleNamespace(publish=self.said.append), queue=SimpleNamespace(submit=self.submit),
-            phrases=Phrases(folder), gallery=SimpleNamespace(get=lambda id: self.picture),
+            phrases=Phrases(folder), checkpoints=None, gallery=SimpleNamespace(get=lambda id: self.picture),
         )  # fmt: skip
         self.calls = Calls(FORM, studio, self.drafts, Models())
 
