@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from modules.core import events, limits, settings, strictjson
@@ -55,6 +56,7 @@ requests = st.builds(
 )
 
 
+@trials(deadline=None)
 @given(requests)
 def test_a_request_survives_json_exactly(request):
     again = GenerationRequest.from_json(request.to_json())

@@ -5,7 +5,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
@@ -39,6 +39,7 @@ def test_what_is_no_whole_number_or_too_much_is_refused(text):
         numbers(text, whole=True)
 
 
+@settings(deadline=None)
 @given(st.integers(-1000, 1000), st.integers(0, MOST - 1), st.integers(1, 50))
 def test_a_range_by_steps_is_the_languages_own(start, count, step):
     end = start + count * step
@@ -46,6 +47,7 @@ def test_a_range_by_steps_is_the_languages_own(start, count, step):
     assert numbers(f"{end}-{start} (-{step})", whole=True) == list(range(end, start - 1, -step))
 
 
+@settings(deadline=None)
 @given(st.floats(-1000, 1000), st.floats(-1000, 1000), st.integers(2, MOST))
 def test_so_many_evenly_have_both_ends(start, end, count):
     written = [f"{number:.6f}" for number in (start, end)]
@@ -53,6 +55,7 @@ def test_so_many_evenly_have_both_ends(start, end, count):
     assert (len(made), made[0], made[-1]) == (count, float(written[0]), pytest.approx(float(written[1])))
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, max_size=20))
 def test_what_is_written_with_quotes_is_read_again(values):
     line = io.StringIO()
@@ -60,6 +63,7 @@ def test_what_is_written_with_quotes_is_read_again(values):
     assert split(line.getvalue()) == values
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text):
     for read in (split, lambda text: numbers(text, whole=True), lambda text: numbers(text, whole=False)):
