@@ -60,6 +60,11 @@ def router(studio: Studio) -> APIRouter:
                 await run_in_threadpool(incoming.write, piece)
             return Json({"sha256": await run_in_threadpool(incoming.finish)}, 201)
 
+    @made.get("/api/v1/blobs/{sha256}")
+    def kept(request: Request, sha256: str) -> Response:
+        """An input picture's own bytes."""
+        return _file(request, studio.blobs.get(sha256), None)
+
     return made
 
 

@@ -10,6 +10,7 @@ from modules.extend.loader import Registry
 from modules.jobs.bus import Bus
 from modules.jobs.queue import Queue
 from modules.library.blobs import Blobs
+from modules.library.canvases import Canvases
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 from modules.planning.phrases import Phrases
@@ -32,6 +33,8 @@ class Studio(Protocol):
     def extensions(self) -> Registry: ...
     @property
     def blobs(self) -> Blobs: ...
+    @property
+    def canvases(self) -> Canvases: ...
     @property
     def phrases(self) -> Phrases: ...
     @property

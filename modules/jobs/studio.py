@@ -22,8 +22,9 @@ from modules.jobs.ledger import Ledger
 from modules.jobs.local import BOUNDS, LocalEngine
 from modules.jobs.lock import PLACE, FolderLock
 from modules.jobs.queue import Queue
-from modules.library import blobs
+from modules.library import blobs, canvases
 from modules.library.blobs import Blobs
+from modules.library.canvases import Canvases
 from modules.library.checkpoints import Catalogue
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
@@ -50,6 +51,7 @@ class Studio:
         self.gallery = Gallery(settings.data)
         self.outputs = Outputs(self.gallery, settings)
         self.blobs = Blobs(settings.data / blobs.FOLDER)
+        self.canvases = Canvases(settings.data / canvases.FILE)
         self.checkpoints = Catalogue(settings, hashing=True)
         self.extensions = extensions(settings)
         self.phrases = Phrases(settings.data)
@@ -113,6 +115,7 @@ class Studio:
         self._conductor.close()
         self.checkpoints.close()
         self.gallery.close()
+        self.canvases.close()
         self._journal.close()
         self._lock.release()
 

@@ -21,7 +21,7 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
 )
-STYLES = ("frame.css", "controls.css", "regions.css", "phone.css")
+STYLES = ("frame.css", "controls.css", "regions.css", "canvas.css", "phone.css")
 FRAME = (Path(__file__).parent / "frame.html").read_text("utf-8")
 TAGS = {"en": "en", "zh": "zh-CN"}  # what <html lang> says
 
@@ -108,7 +108,7 @@ class Document:
         elif elem_id == "atelier_workspace":
             said = {"value": visitor.workspace}
         elif elem_id == "txt2img_generate":
-            said = {"value": say(visitor.language, "generate.label")}
+            said = {"value": say(visitor.language, "generate.generate")}
         elif tab in TABS and tab != elem_id:
             said = {"label": say(visitor.language, f"tab.{tab}")}
         return {**part, "props": {**part["props"], **said}} if said else part

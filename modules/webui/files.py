@@ -38,8 +38,12 @@ class Static:
         return f"/static/{self.version}/"
 
     def modules(self) -> list[str]:
-        """Every module of the page, so that the browser asks for all of them at once; workers load themselves."""
-        return [name for name in self._files if name.endswith(".js") and not name.endswith("worker.js")]
+        """Every module of the page, so that the browser asks for all of them at once.
+
+        Workers load themselves, and what others wrote is loaded where it is first used.
+        """
+        own = [name for name in self._files if name.endswith(".js") and not name.startswith("vendor/")]
+        return [name for name in own if not name.endswith("worker.js")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer GET ``/static/<version>/<name>``; another version's files are gone."""

@@ -25,6 +25,9 @@ COLOURS: dict[str, tuple[str, str]] = {
     "err-bg": ("#FCEDEB", "#3A1F1D"),
     "veil": ("#000000A6", "#000000A6"),  # behind white text on a picture
     "on-veil": ("#FFFFFF", "#FFFFFF"),
+    "mask": ("#E0352F", "#E0352F"),  # of what is painted over a picture, at half strength
+    "mask-2": ("#18A558", "#18A558"),
+    "mask-3": ("#2F62C9", "#2F62C9"),
     "shadow": ("#00000033", "#00000080"),
 }
 

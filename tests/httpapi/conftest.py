@@ -15,6 +15,8 @@ from modules.httpapi.server import build_app
 from modules.jobs.bus import Bus
 from modules.jobs.journal import Journal
 from modules.jobs.queue import Queue
+from modules.library.blobs import Blobs
+from modules.library.canvases import Canvases
 from modules.library.checkpoints import Checkpoint
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
@@ -84,6 +86,7 @@ class Desk:
     checkpoints: Shelf = field(default_factory=Shelf)
     extensions: Registry = field(default_factory=lambda: Registry([]))
     blobs: object = None
+    canvases: object = None
     phrases: object = None
     engine: object = field(
         default_factory=lambda: SimpleNamespace(describe=lambda: {"state": "ready", "device": "cpu"})
@@ -97,6 +100,7 @@ class Desk:
         return self.settings
 
     def close(self):
+        self.canvases.close()
         self.gallery.close()
         self.journal.close()
 
@@ -108,7 +112,15 @@ def desk(tmp_path):
     bus = Bus(journal)
     gallery = Gallery(tmp_path, background=False)
     made = Desk(
-        settings, journal, bus, Queue(journal, bus), gallery, Outputs(gallery, settings), phrases=Phrases(tmp_path)
+        settings,
+        journal,
+        bus,
+        Queue(journal, bus),
+        gallery,
+        Outputs(gallery, settings),
+        phrases=Phrases(tmp_path),
+        blobs=Blobs(tmp_path / "blobs"),
+        canvases=Canvases(tmp_path / "canvases.sqlite"),
     )
     yield made
     made.close()

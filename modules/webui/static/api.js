@@ -29,6 +29,7 @@ async function ask(method, path, body) {
 
 export const get = (path) => ask("GET", `/api/v1/${path}`);
 export const post = (path, body = {}) => ask("POST", `/api/v1/${path}`, body);
+export const put = (path, body) => ask("PUT", `/api/v1/${path}`, body);
 export const patch = (path, body) => ask("PATCH", `/api/v1/${path}`, body);
 
 // A picture's bytes, as they are; answers {sha256}.

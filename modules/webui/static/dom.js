@@ -25,6 +25,8 @@ const ICONS = {
   grip: "M7 6h.01M7 10h.01M7 14h.01M13 6h.01M13 10h.01M13 14h.01",
   pause: "M7 5v10M13 5v10",
   play: "M7 5l8 5-8 5z",
+  undo: "M5 8h7a4 4 0 0 1 0 8H8M5 8l3-3M5 8l3 3",
+  redo: "M15 8H8a4 4 0 0 0 0 8h4M15 8l-3-3M15 8l-3 3",
   search: "M9 4a5 5 0 1 0 0 10A5 5 0 0 0 9 4zM13 13l4 4",
 };
 

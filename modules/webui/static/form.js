@@ -58,8 +58,11 @@ function readChoice(row, host) {
 export function look() {
   const changed = [];
   for (const row of controls) {
-    if (row.kind === "hidden") continue;
     const value = read(row);
+    if (row.kind === "hidden") {
+      if (value !== told.get(row.name)) told.delete(row.name);
+      continue;
+    }
     if (value === undefined || value === told.get(row.name)) continue;
     told.delete(row.name);
     if (value === values[row.name]) continue;
@@ -115,7 +118,7 @@ function take(updates, since) {
     const row = controls[place];
     if (!row || !("value" in (update ?? {}))) return update;
     if ((editedAt.get(row.name) ?? 0) > since) return { __type__: "update" };
-    const before = row.kind === "hidden" ? undefined : read(row);
+    const before = read(row);
     if (before !== undefined && before !== update.value) told.set(row.name, before);
     values[row.name] = update.value;
     changed.push(row.name);
@@ -184,8 +187,16 @@ async function applyNow(note) {
   return event;
 }
 
+const before = new Set();
+
+// `settle` is waited for before a request is made of the form.
+export function beforeGenerate(settle) {
+  before.add(settle);
+}
+
 // Queue what the form holds; resolves with the answer, whose `accepted` is the job or whose `error` says why not.
 export async function generate(front = false) {
+  for (const settle of before) await settle();
   await busy;
   clearTimeout(saving);
   saving = null;

@@ -7,11 +7,13 @@ import { on } from "./live.js";
 import { pageIsOld, sentence } from "./messages.js";
 import { notice } from "./notices.js";
 import { showJob } from "./stage.js";
+import { onVerb, verb } from "./start.js";
 import { apply } from "./form.js";
 import { change, job, now, onChange } from "./store.js";
 
 let button = null;
 let stop = null;
+let seconds = null;
 let bad = null; // the name of the value that was refused
 
 export function start() {
@@ -20,8 +22,10 @@ export function start() {
   stop = h("button", { id: "stop", type: "button", class: "stop", hidden: true, onclick: stopOwn }, say("generate.stop"));
   button.after(stop);
   onOutlook(({ estimate_s }) => {
-    button.textContent = estimate_s ? say("generate.about", { time: estimate(estimate_s) }) : say("generate.label");
+    seconds = estimate_s;
+    name();
   });
+  onVerb(name);
   on("finished", saveSoon); // every finished job teaches what the next one takes
   onForm((names) => names.includes(bad) && clearErrors());
   on("form", (event) => event.workspace === boot.workspace && event.accepted && accepted(event.accepted));
@@ -29,6 +33,12 @@ export function start() {
     const own = ownRunning(state);
     stop.hidden = !own;
   });
+}
+
+// What a press would do, and how long that may take.
+function name() {
+  const does = say(`generate.${verb()}`);
+  button.textContent = seconds ? say("generate.about", { verb: does, time: estimate(seconds) }) : does;
 }
 
 export function ownRunning(state = now()) {

@@ -1,17 +1,23 @@
 // Every key of the page in one table; ignored while an input method is composing.
 import { post } from "./api.js";
 import { closeWide } from "./beside.js";
+import { redo, undo } from "./canvas/document.js";
+import { switchTool, wider } from "./canvas/tool.js";
+import { fit } from "./canvas/view.js";
 import { closeDetails, focusSearch } from "./gallery.js";
 import { press, ownRunning, stopOwn } from "./generate.js";
 import { dismissNewest } from "./notices.js";
 import { closePanel } from "./panel.js";
 import { leaveSingle, move, setReal } from "./stage.js";
+import { now } from "./store.js";
 import { openTab, openedTab } from "./tabs.js";
 import { weigh } from "./weights.js";
 
 const writing = () => document.activeElement?.matches("textarea, input:not([type=radio], [type=checkbox], [type=range])");
 const onCreate = () => openedTab() === "create";
 const free = () => !writing() && !document.activeElement?.matches("input, select, [role=tab]");
+
+const editing = () => free() && onCreate() && now().view.kind === "edit";
 
 // keys as pressed, when they count, what they do; an action that returns false lets the key through
 export const KEYS = [
@@ -21,8 +27,14 @@ export const KEYS = [
   { keys: "Escape", run: escape },
   { keys: "Mod+ArrowUp", when: writing, run: () => weigh(0.1) },
   { keys: "Mod+ArrowDown", when: writing, run: () => weigh(-0.1) },
+  { keys: "[", when: editing, run: () => wider(1 / 1.2) },
+  { keys: "]", when: editing, run: () => wider(1.2) },
+  { keys: "x", when: editing, run: switchTool },
+  { keys: "Mod+z", when: editing, run: undo },
+  { keys: "Mod+Shift+z", when: editing, run: redo },
   { keys: "ArrowRight", when: () => free() && onCreate(), run: () => move(1) },
   { keys: "ArrowLeft", when: () => free() && onCreate(), run: () => move(-1) },
+  { keys: "0", when: editing, run: fit },
   { keys: "0", when: () => free() && onCreate(), run: () => setReal(false) },
   { keys: "1", when: () => free() && onCreate(), run: () => setReal(true) },
   { keys: "g", when: free, run: () => openTab(onCreate() ? "gallery" : "create") },
@@ -44,7 +56,7 @@ function nameOf(event) {
   const parts = [];
   if (event.ctrlKey || event.metaKey) parts.push("Mod");
   if (event.altKey) parts.push("Alt");
-  if (event.shiftKey && event.key.length > 1) parts.push("Shift");
+  if (event.shiftKey && (event.key.length > 1 || parts.length)) parts.push("Shift");
   parts.push(event.key.length === 1 ? event.key.toLowerCase() : event.key);
   return parts.join("+");
 }

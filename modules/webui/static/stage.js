@@ -5,6 +5,7 @@ import { appears, fill, h } from "./dom.js";
 import { apply } from "./form.js";
 import { grid } from "./geometry.js";
 import { remedies, sentence } from "./messages.js";
+import { editing } from "./start.js";
 import { change, job, now, onChange } from "./store.js";
 
 const MARGIN = 24;
@@ -85,6 +86,7 @@ function draw(state) {
   if (view.kind === "first") once("first", () => [firstStart()]);
   else if (view.kind === "picture") once(`picture ${view.picture.id}`, () => onePicture(view.picture));
   else if (view.kind === "job") drawJob(state, view);
+  else if (view.kind === "edit") once("edit", editing);
   else once("empty", () => []);
 }
 

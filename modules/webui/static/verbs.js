@@ -6,6 +6,7 @@ import { apply } from "./form.js";
 import { notice } from "./notices.js";
 import { change, job, now, onChange } from "./store.js";
 import { leaveSingle, selected } from "./stage.js";
+import { startFromPicture } from "./start.js";
 
 let host = null;
 let drawn = "";
@@ -33,6 +34,10 @@ function draw(state) {
   const back = state.view.kind === "job" && state.view.single;
   if (drawn === `${key} ${back}`) return;
   drawn = `${key} ${back}`;
+  if (state.view.kind === "edit") {
+    fill(host, h("div", { class: "info" }, h("span", { class: "hint" }, say("canvas.hint"))));
+    return;
+  }
   if (!picture) {
     const about = state.view.kind === "job" && job(state.view.job).summary;
     fill(host, about && h("div", { class: "info" }, parts(about)));
@@ -92,6 +97,7 @@ export function verbs(picture, { onDeleted = () => {}, onUsed = () => {} } = {})
   const list = [
     [say("verb.use_settings"), () => useSettings(picture, onUsed), "use_settings"],
     [say("verb.use_seed"), () => useSeed(picture, onUsed), "use_seed"],
+    [say("verb.start_from"), () => startFromPicture(picture), "start_from"],
     [say("verb.save"), () => save(picture), "save"],
     [say("verb.delete"), () => remove([picture.id], onDeleted), "delete"],
   ];

@@ -16,13 +16,14 @@ def build(form: Form) -> dict[str, Any]:
     made: dict[str, Any] = {}
     with gr.Column(elem_id="create"):
         with gr.Column(elem_id="controls"):
+            gr.Column(elem_id="start_row")
             _rows([row for row in form.controls if not row.fold], made)
             gr.Column(elem_id="model_row")
             for fold in form.folds:
                 with gr.Accordion(fold_label(fold), open=False, elem_id=fold_id(fold), elem_classes=["fold", "pro"]):
                     _rows([row for row in form.controls if row.fold == fold.name], made)
         with gr.Column(elem_id="generate_bar"):
-            gr.Button(say(ENGLISH, "generate.label"), elem_id="txt2img_generate", variant="primary")
+            gr.Button(say(ENGLISH, "generate.generate"), elem_id="txt2img_generate", variant="primary")
         gr.Column(elem_id="stage")
         gr.Column(elem_id="stage_bar")
         gr.Column(elem_id="rail")
