@@ -13,6 +13,8 @@ from modules.core.settings import Settings
 from modules.httpapi.jobs import AnyRequest, concrete
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Discretion, Json, Raw, read, takes
+from modules.library.checkpoints import Checkpoint
+from modules.library.choices import Prediction
 from modules.planning import sheets, wording
 from modules.planning.check import Problem, check, omissions
 from modules.prompt import tokens, wildcards
@@ -27,6 +29,12 @@ class Switch(Part):
     """Whether an extension is on."""
 
     enabled: bool
+
+
+class Chosen(Part):
+    """What a checkpoint predicts; null leaves it to the signs in its file."""
+
+    prediction: Prediction | None
 
 
 class Text(Part):
@@ -121,19 +129,24 @@ def _add_extensions(made: APIRouter, studio: Studio) -> None:
 def _add_models(made: APIRouter, studio: Studio) -> None:
     discretion = Discretion(studio.settings)
 
+    def shown(one: Checkpoint) -> dict[str, Any]:
+        return {
+            "name": one.name, "title": one.title or one.name, "family": one.family, "size_bytes": one.size_bytes,
+            "sha256": one.sha256, "size": one.size.model_dump() if one.size else None,
+            "vocabulary": one.vocabulary, "variant": one.variant, "prediction": one.prediction,
+            "zero_snr": one.zero_snr, "is_chosen": one.is_chosen, "reasons": one.reasons,
+            "problem": discretion.data(one.problem.as_dict()) if one.problem else None,
+        }  # fmt: skip
+
     @made.get("/models")
     def models() -> Json:
-        """Every checkpoint; one that cannot be used says its ``problem``."""
-        rows = [
-            {
-                "name": one.name, "title": one.title or one.name, "family": one.family, "size_bytes": one.size_bytes,
-                "sha256": one.sha256, "size": one.size.model_dump() if one.size else None,
-                "vocabulary": one.vocabulary,
-                "problem": discretion.data(one.problem.as_dict()) if one.problem else None,
-            }
-            for one in studio.checkpoints.list()
-        ]  # fmt: skip
-        return Json({"models": rows})
+        """Every checkpoint with what was decided about it and why; an unusable one says its ``problem``."""
+        return Json({"models": [shown(one) for one in studio.checkpoints.list()]})
+
+    @made.put("/models/{name:path}/prediction", openapi_extra=takes(Chosen))
+    def choose_prediction(name: str, raw: Raw) -> Json:
+        """Say what a checkpoint (by name or hash) predicts, against its file's signs; kept for the file's hash."""
+        return Json(shown(studio.checkpoints.choose_prediction(name, read(Chosen, raw).prediction)))
 
     @made.get("/samplers")
     def samplers() -> Json:

@@ -36,6 +36,7 @@ BODIES = (
     taking.Pasted,
     pictures.Ids,
     program.Switch,
+    program.Chosen,
     program.Text,
     program.Question,
 )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from modules.core.settings import CHECKOUT, Settings
 from modules.families import base  # importing the package registers the built-in families
 from modules.library import folders, header
 from modules.library.adapters import Adapters
+from modules.library.choices import Choice, Choices, Prediction, means
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
 from modules.library.vaes import Vaes
@@ -60,6 +62,7 @@ class Checkpoint:
     variant: str = "text"
     reasons: tuple[str, ...] = ()
     defaults: base.Defaults | None = None
+    is_chosen: bool = False  # whether the user said what it predicts
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
     problem: ModelError | None = None
 
@@ -110,6 +113,7 @@ class Catalogue:
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
         self.adapters = Adapters(settings, self.folders, hashing=hashing)
         self.vaes = Vaes(self.folders)
+        self._choices = Choices(settings.data)
         self._database = Database(settings.data / ".cache" / "models.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()
         self._found: dict[str, Checkpoint] = {}
@@ -127,7 +131,9 @@ class Catalogue:
         with self._lock:
             if time.monotonic() - self._looked_at > _LOOK_AGAIN_S:
                 self.refresh()
-            return sorted(self._found.values(), key=lambda checkpoint: checkpoint.name.lower())
+            known = sorted(self._found.values(), key=lambda checkpoint: checkpoint.name.lower())
+        choices = self._choices.all()
+        return [_as_chosen(one, choices) for one in known] if choices else known
 
     def find(self, name_or_hash: str) -> Checkpoint:
         """The usable checkpoint of that name, file name, title ("name [hash]") or hash (8 to 64 digits).
@@ -147,6 +153,21 @@ class Catalogue:
             said = found.problem
             raise ModelError(said.message, said.hint, code=said.code, field="model.checkpoint", **said.facts)
         return found
+
+    def choose_prediction(self, name_or_hash: str, prediction: Prediction | None) -> Checkpoint:
+        """Keep what the user says that a checkpoint predicts; None leaves it to the signs in its file again.
+
+        It counts for the file's bytes, wherever they lie, and from the next request on. Raises what `find` raises, and
+        ModelError "model_prediction" for a model that predicts neither eps nor v.
+        """
+        found = self.find(name_or_hash)
+        if found.prediction not in ("eps", "v"):
+            raise ModelError(
+                f"{found.name} predicts {found.prediction}: there is nothing to choose.", "Leave it as it is.",
+                code="model_prediction", field="prediction",
+            )  # fmt: skip
+        self._choices.choose(found.sha256, found.stamp, prediction)
+        return self.find(found.name)
 
     def refresh(self) -> None:
         """Look at the folders now; only files that are new or changed are opened."""
@@ -258,6 +279,8 @@ class Catalogue:
             hashed = replace(current, sha256=digest)
             self._found[one.name] = hashed
             self._remember([hashed])
+        with contextlib.suppress(WorkbenchError):  # a full disk: the stamp tells the file until the next time
+            self._choices.learn(digest, one.stamp)
 
 
 def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Path]]:
@@ -287,11 +310,18 @@ def _walk(folder: Path, prefix: str, deeper: int, above: tuple[str, ...] = ()) -
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", deeper - 1, (*above, real))
 
 
+def _as_chosen(one: Checkpoint, choices: Sequence[Choice]) -> Checkpoint:
+    choice = next((choice for choice in choices if means(choice, one.sha256, one.stamp)), None)
+    if choice is None or one.problem or one.prediction not in ("eps", "v"):
+        return one
+    others = [reason for reason in one.reasons if not reason.startswith(f"{one.prediction}, because")]
+    reasons = (*others, f"{choice.prediction}, because you chose it")
+    return replace(one, prediction=choice.prediction, reasons=reasons, is_chosen=True)
+
+
 def _stamp(path: Path) -> tuple[int, int]:
-    if folders.is_folder(path):
-        return folders.stamp(path)
     facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
+    return folders.stamp(path) if stat.S_ISDIR(facts.st_mode) else (facts.st_size, facts.st_mtime_ns)
 
 
 def _evidence(path: Path) -> base.Evidence:

@@ -1,7 +1,7 @@
 """A studio for the API's tests: the real queue, bus and gallery over a temporary folder, and one checkpoint by name."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,6 +68,14 @@ class Shelf:
         raise ModelError(
             f"There is no checkpoint named {name!r}.", "The nearest is 'starter'.", field="model.checkpoint"
         )
+
+    def choose_prediction(self, name, prediction):
+        chosen = replace(
+            self.find(name), prediction=prediction or "eps", is_chosen=bool(prediction),
+            reasons=(f"{prediction}, because you chose it",),
+        )  # fmt: skip
+        self.rows = [chosen if row.name == chosen.name else row for row in self.rows]
+        return chosen
 
     def refresh(self):
         pass

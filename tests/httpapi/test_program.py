@@ -54,6 +54,16 @@ def test_bad_settings_change_nothing(tell, desk, changes, field):
     assert not desk.settings.file.exists()
 
 
+def test_a_prediction_is_chosen_and_told_with_its_reason(tell, see, desk):
+    answer = tell("/api/v1/models/starter/prediction", {"prediction": "v"}, method="PUT")
+    assert answer.status == 200
+    assert (answer.json()["prediction"], answer.json()["is_chosen"]) == ("v", True)
+    assert tell("/api/v1/models/gone/prediction", {"prediction": "v"}, method="PUT").status == 422
+    assert tell("/api/v1/models/starter/prediction", {"prediction": "x"}, method="PUT").status == 422
+    (row,) = see("/api/v1/models").json()["models"]
+    assert (row["prediction"], row["reasons"]) == ("v", ["v, because you chose it"])
+
+
 def test_models_are_told_without_paths(see):
     answer = see("/api/v1/models")
     (row,) = answer.json()["models"]
