@@ -38,6 +38,9 @@ class Settings:
     port: int = option(7860, "port to listen on", bounds=(1, 65_535))
     data_dir: str = option("", "folder for outputs, models, extensions, database and logs; default: the checkout")
     models_dir: str = option("", "folder with the model files; default: models/ in the data folder")
+    model_paths: tuple[str, ...] = option(
+        (), "model folders of other programs (A1111, ComfyUI, InvokeAI), used where they are and never written"
+    )
     device: str = option("auto", "where the engine runs: auto, cpu, cuda, cuda:N or mps")
     engine: str = option("process", "the engine as its own process, or as a thread", choices=("process", "thread"))
     browser: bool = option(True, "open the browser at start")
@@ -77,6 +80,14 @@ class Settings:
         return Path(self.models_dir).expanduser().resolve() if self.models_dir else self.data / "models"
 
     @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """Every folder that models are looked for in, absolute, the first counting most: one's own, the checkout's,
+        then those of other programs, whose models often lie in models/ inside what is named.
+        """
+        others = [Path(path).expanduser().resolve() for path in self.model_paths]
+        return (self.models, CHECKOUT / "models", *(place for one in others for place in (one, one / "models")))
+
+    @property
     def outputs(self) -> Path:
         return self.data / "outputs"
 
@@ -104,7 +115,10 @@ def load(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         for name, row in TABLE.items()
         if (key := f"ATELIER_{name.upper()}") in environment
     }
-    over = {**from_environment, **{name: value for name, value in said.items() if value is not None}}
+    typed: dict[str, Any] = {
+        name: tuple(cast(list[str], value)) if isinstance(value, list) else value for name, value in said.items()
+    }
+    over: dict[str, Any] = {**from_environment, **{name: value for name, value in typed.items() if value is not None}}
     data = Settings(data_dir=over.get("data_dir", "")).data
     return _checked({**_read(data / "settings.toml"), **over})
 
@@ -124,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
                 )
             else:
                 made.add_argument(flag, dest=name, action="store_true", default=None, help=about)
+        elif isinstance(row.default, tuple):
+            made.add_argument(flag, dest=name, nargs="+", default=None, metavar="FOLDER", help=about)
         else:
             made.add_argument(
                 flag,

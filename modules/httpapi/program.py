@@ -22,7 +22,7 @@ from modules.prompt.dialect import dialect_of
 from modules.prompt.vocabulary import unknown_words
 
 START = "start"  # settings of this group are given at the start; folders among them are nobody's business here
-FOLDERS = ("data_dir", "models_dir")
+FOLDERS = ("data_dir", "models_dir", "model_paths")
 
 
 class Switch(Part):

@@ -76,7 +76,7 @@ class Discretion:
 
     def __init__(self, settings: Settings) -> None:
         roots = {
-            settings.data, settings.models, settings.outputs, CHECKOUT, Path.home(), Path(sys.prefix),
+            settings.data, *settings.model_folders, settings.outputs, CHECKOUT, Path.home(), Path(sys.prefix),
             Path(tempfile.gettempdir()),
         }  # fmt: skip
         known = sorted((str(root).rstrip("/\\") for root in roots if len(root.parts) > 1), key=len, reverse=True)

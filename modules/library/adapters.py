@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from modules.core import limits
 from modules.core.errors import ModelError, WorkbenchError
-from modules.core.settings import CHECKOUT, Settings
+from modules.core.settings import Settings
 from modules.library import adaptercards
 from modules.library.adaptercards import Card, Facts
 from modules.library.database import Database
@@ -131,7 +131,7 @@ class Adapters:
     """
 
     def __init__(self, settings: Settings, folders: Sequence[Path] | None = None, *, hashing: bool = False) -> None:
-        wanted = folders if folders is not None else (settings.models, CHECKOUT / "models")
+        wanted = folders if folders is not None else settings.model_folders
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
         self._database = Database(settings.data / ".cache" / "adapters.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()

@@ -20,7 +20,7 @@ from typing import Any, cast
 from modules.core import limits
 from modules.core.errors import ModelError, WorkbenchError
 from modules.core.geometry import Size
-from modules.core.settings import CHECKOUT, Settings
+from modules.core.settings import Settings
 from modules.families import base  # importing the package registers the built-in families
 from modules.library import folders, header
 from modules.library.adapters import Adapters
@@ -30,6 +30,7 @@ from modules.library.pictures import APPLICATION
 from modules.library.vaes import Vaes
 
 FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any case; files beside them count too
+_INVOKEAI = "main"  # in each of its folders of one family
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 VOCABULARY = "atelier.vocabulary"
 _LOOK_AGAIN_S = 1.0
@@ -109,7 +110,7 @@ class Catalogue:
 
     def __init__(self, settings: Settings, folders: Sequence[Path] | None = None, *, hashing: bool = False) -> None:
         self.settings = settings
-        wanted = folders if folders is not None else (settings.models, CHECKOUT / "models")
+        wanted = folders if folders is not None else settings.model_folders
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
         self.adapters = Adapters(settings, self.folders, hashing=hashing)
         self.vaes = Vaes(self.folders)
@@ -218,7 +219,9 @@ class Catalogue:
         for root in self.folders:
             places = [root]
             try:
-                places += [inner for inner in sorted(root.iterdir()) if inner.name.lower() in FOLDERS]
+                inside = sorted(root.iterdir())
+                places += [inner for inner in inside if inner.name.lower() in FOLDERS]
+                places += [inner / _INVOKEAI for inner in inside if (inner / _INVOKEAI).is_dir()]
             except OSError:
                 continue
             for place in places:

@@ -109,6 +109,7 @@ def test_a_full_queue_is_429_and_says_when_to_come_back(tell, monkeypatch):
 
 
 def test_the_same_get_twice_changes_nothing(see, desk):
+    desk.blobs = Blobs(desk.settings.data / "blobs")
     desk.outputs.save(
         bytes(64 * 64 * 3), width=64, height=64, request=GenerationRequest(seed=1), facts={}, picture=0, seed=1,
         job="j", elapsed_s=0.0,

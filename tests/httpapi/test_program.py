@@ -29,7 +29,7 @@ def test_settings_are_told_without_folders(see):
     rows = {row["name"]: row for row in see("/api/v1/settings").json()["settings"]}
     assert rows["theme"]["value"] == "system"
     assert rows["theme"]["choices"] == ["system", "light", "dark"]
-    assert not {"data_dir", "models_dir"} & set(rows)
+    assert not {"data_dir", "models_dir", "model_paths"} & set(rows)
 
 
 def test_a_preference_is_changed_and_kept(tell, see, desk):

@@ -13,6 +13,7 @@ import pytest
 
 from modules.core.errors import DiskFull, ModelError
 from modules.core.settings import CHECKOUT, Settings
+from modules.core.settings import load as settings_of
 from modules.library import checkpoints, header
 from modules.library.checkpoints import Catalogue
 
@@ -84,6 +85,25 @@ def test_the_checkouts_own_models_are_a_second_source(tmp_path):
     catalogue = Catalogue(Settings())
     assert len(catalogue.folders) == 1
     catalogue.close()
+
+
+def test_models_of_other_programs_are_used_where_they_are(tmp_path):
+    comfy, a1111, invoke = (tmp_path / name for name in ("ComfyUI", "webui", "invokeai"))
+    write(comfy / "models" / "checkpoints" / "one.safetensors")
+    write(a1111 / "models" / "Stable-diffusion" / "deep" / "two.safetensors")
+    write(a1111 / "models" / "VAE" / "fine.safetensors")
+    write(invoke / "models" / "sd-1" / "main" / "three.safetensors")
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    arguments = ["--data-dir", str(tmp_path / "data"), "--model-paths", str(comfy), str(a1111 / "models"), str(invoke)]
+    catalogue = Catalogue(settings_of(arguments, {}))
+    try:
+        found = {one.name for one in catalogue.list()}
+        assert {"one", "deep/two", "three"} <= found
+        assert "fine" in {one.name for one in catalogue.vaes.list()}
+    finally:
+        catalogue.close()
+    after = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    assert [row for row in after if "data" not in row[0].relative_to(tmp_path).parts] == before
 
 
 def test_of_two_with_one_name_the_first_folder_counts(tmp_path, models, open_catalogue):
