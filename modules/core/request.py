@@ -307,8 +307,11 @@ class GenerationRequest(Part):
     def at(self, picture: int) -> "GenerationRequest":
         """The request as one of its pictures sees it: with that picture's own prompts. Seed and count stay.
 
-        A cell of a sheet is a whole request of its own, of one picture. Raises BadValue where a stored cell is none.
+        A cell of a sheet is a whole request of its own, of one picture; the number behind the last cell's is the sheet
+        itself as a picture. Raises BadValue where a stored cell is none.
         """
+        if self.sheet and picture == len(self.sheet.cells):
+            return self
         if self.sheet:
             cell = self.sheet.cells[picture]
             plain = self.model_copy(update={"script": None, "sheet": None, "count": 1, "seed": cell.seed})

@@ -1,17 +1,20 @@
 """Finished pictures become files and rows; one that finds no room is kept in memory until there is some."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from PIL import Image
+
 from modules.core import limits
 from modules.core.errors import WorkbenchError
-from modules.core.events import AnyEvent, ImageFinished, ImageMade, Warned
+from modules.core.events import AnyEvent, GalleryChanged, ImageFinished, ImageMade, Warned
 from modules.core.request import GenerationRequest
 from modules.jobs.job import Job
 from modules.jobs.ledger import Ledger
+from modules.library import sheetpicture
 
 NO_ROOM = ("disk_full", "not_writable")
 
@@ -40,7 +43,7 @@ class Outputs(Protocol):
 
     def save(
         self, pixels: bytes, *, request: GenerationRequest, facts: Mapping[str, Any], picture: int, seed: int,
-        job: str, elapsed_s: float, width: int, height: int,
+        job: str, elapsed_s: float, width: int, height: int, parents: Sequence[tuple[str, str]] = (),
     ) -> Saved: ...  # fmt: skip
 
 
@@ -48,6 +51,8 @@ class Gallery(Protocol):
     """Where pictures of an earlier run are found (library.index.Gallery)."""
 
     def of_job(self, job: str) -> tuple[Any, ...]: ...
+
+    def path(self, id: str) -> Path: ...
 
     def reconcile(self) -> Any: ...
 
@@ -131,6 +136,43 @@ class Collector:
                                   width=found.width, height=found.height)
                 )  # fmt: skip
         return adopted
+
+    def lay_out(self, job: Job) -> None:
+        """Make one picture of a whole sheet, whose parents are its cells; done once, whatever ended in between.
+
+        One that cannot be made costs no cell and no job: its owner hears of it.
+        """
+        sheet, script = job.request.sheet, job.request.script
+        if sheet is None or script is None or len(sheet.cells) < 2:
+            return
+        made = {found.picture: found for found in self._gallery.of_job(job.id)}
+        number = len(sheet.cells)
+        if number in made or not made:
+            return
+
+        def opened(cell: int) -> Image.Image | None:
+            with contextlib.suppress(WorkbenchError, OSError):
+                if cell in made:
+                    with Image.open(self._gallery.path(made[cell].id)) as file:
+                        return file.convert("RGB")
+            return None
+
+        first = made[min(made)]
+        legend, margin = getattr(script, "legend", False), getattr(script, "margin", 0)
+        try:
+            whole = sheetpicture.compose(sheet, (first.width, first.height), opened, margin=margin, legend=legend)
+            saved = self._outputs.save(
+                whole.tobytes(), request=job.request, facts=dict(first.facts), picture=number, seed=job.request.seed,
+                job=job.id, elapsed_s=0.0, width=whole.width, height=whole.height,
+                parents=tuple((found.id, "cell") for found in made.values()),
+            )  # fmt: skip
+            self._publish(GalleryChanged(images=(saved.id,), change="found"))
+        except (WorkbenchError, OSError, ValueError) as problem:
+            with contextlib.suppress(WorkbenchError):
+                self._publish(
+                    Warned(job=job.id, code="sheet_failed", message=f"The sheet could not be made: {problem}",
+                           hint="Its cells are in the gallery.")
+                )  # fmt: skip
 
     def _store(self, kept: _Kept) -> None:
         job, made = kept.job, kept.made

@@ -270,6 +270,7 @@ class Conductor:
                 left = self._persist(lambda: self._ledger.crashed(id, ended.reason))
                 self._job = left if left and left.state == "running" else None
         elif ended.outcome == "finished":
+            self._collector.lay_out(job)
             self._persist(lambda: self._ledger.finish(id, course.elapsed_s() if course else 0.0))
             self._job = None
         elif ended.outcome == "failed":

@@ -59,7 +59,7 @@ def test_kill_in_the_middle_of_a_batch(open_studio: Open) -> None:
 
 def test_kill_in_the_middle_of_a_sheet(open_studio: Open) -> None:
     studio = open_studio("process", step_s=0.01)
-    script = {"kind": "xyz", "x": {"axis": "Steps", "values": "3-6"}, "y": {"axis": "Seed", "values": "11, 12"}}
+    script = {"kind": "xyz", "x": {"axis": "Steps", "values": "40-43"}, "y": {"axis": "Seed", "values": "11, 12"}}
     request = word(request_of(script=script), studio.phrases).request
     job = studio.queue.submit(request, client="me", workspace="w")
     until(lambda: step_of(studio, job.id, 3))
@@ -72,9 +72,14 @@ def test_kill_in_the_middle_of_a_sheet(open_studio: Open) -> None:
     assert cells[: len(kept)] == list(kept)
     made = [studio.gallery.get(image) for _, image in cells]
     assert [(one.seed, one.request.sampling.steps) for one in made if one.request] == [
-        (seed, steps) for seed in (11, 12) for steps in (3, 4, 5, 6)
+        (seed, steps) for seed in (11, 12) for steps in (40, 41, 42, 43)
     ]
     assert all(one.request and one.request.sheet is None for one in made), "each cell is a recipe of its own"
+    *_, whole = studio.gallery.of_job(job.id)
+    assert (whole.picture, whole.request) == (8, request), "the sheet brings its script back"
+    assert {edge.parent for edge in studio.gallery.edges(whole.id) if edge.role == "cell"} == {id for _, id in cells}
+    assert whole.width > 4 * 64
+    assert whole.height > 2 * 64
 
 
 def test_a_cancel_while_the_engine_starts_again(open_studio: Open) -> None:

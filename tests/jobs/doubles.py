@@ -1,6 +1,6 @@
 """Stand-ins that a test drives by hand: an engine that does what it is told, and outputs that may be full."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class MemoryOutputs:
 
     def save(
         self, pixels: bytes, *, request: GenerationRequest, facts: Mapping[str, Any], picture: int, seed: int,
-        job: str, elapsed_s: float, width: int, height: int,
+        job: str, elapsed_s: float, width: int, height: int, parents: Sequence[tuple[str, str]] = (),
     ) -> MemorySaved:  # fmt: skip
         if self.problem:
             raise self.problem
@@ -118,6 +118,9 @@ class MemoryOutputs:
 
     def of_job(self, job: str) -> tuple[MemorySaved, ...]:
         return tuple(file for file in self.files if file.job == job)
+
+    def path(self, id: str) -> Path:
+        raise WorkbenchError(f"{id} is in memory alone.")
 
     def reconcile(self) -> None:
         pass
