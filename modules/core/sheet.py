@@ -26,8 +26,7 @@ class XYZ(Part):
     """An X/Y/Z plot: one picture for each combination of the values, in rows, columns and tables.
 
     ``own_seeds`` gives each cell a seed of its own instead of one for all; ``vary`` does so along some sides only.
-    ``legend`` writes the values beside the cells, ``margin`` pixels lie between them, ``tables`` saves each table of
-    the Z axis as a picture of its own too.
+    ``legend`` writes the values beside the cells, ``margin`` pixels lie between them.
     """
 
     kind: Literal["xyz"] = "xyz"
@@ -38,7 +37,6 @@ class XYZ(Part):
     vary: Annotated[tuple[Literal["x", "y", "z"], ...], Field(max_length=3)] = ()
     legend: bool = True
     margin: _Margin = 0
-    tables: bool = False
 
 
 class Matrix(Part):
