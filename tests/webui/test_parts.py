@@ -1,7 +1,7 @@
 """The rows of a request's parts: every field comes back, absent parts stay absent, and mistakes name their field."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
@@ -71,6 +71,7 @@ requests = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)  # what is measured here is whether, not how fast
 @given(request=requests, before=requests)
 def test_every_part_comes_back_whatever_the_form_held(request, before):
     held = {**forms.start(FORM, DEFAULTS, ""), **forms.values_of(before, FORM, DEFAULTS)}
