@@ -18,7 +18,7 @@ _CANVAS = (
 
 _PICTURE = (
     Control(
-        "denoise", "slider", 0.75, "img2img_denoising_strength", 5, "start.denoise_strength", "simple",
+        "denoise", "slider", 0.75, "img2img_denoising_strength", 12, "start.denoise_strength", "simple",
         a1111="Denoising strength", low=0.0, high=1.0, step=0.01,
     ),
     Control(

@@ -1,4 +1,4 @@
-// What the next picture starts from: the row over the prompt, and the word on the button that says what will be done.
+// What the next picture starts from: the row under the prompt, and the word on the button that says what will be done.
 import { media } from "./api.js";
 import { say } from "./boot.js";
 import * as document_ from "./canvas/document.js";
@@ -61,7 +61,8 @@ export async function startFrom(blob) {
 // Start from a picture of the gallery, by the bytes of its file.
 export async function startFromPicture(picture) {
   const answer = await fetch(media(picture.id));
-  await startFrom(await answer.blob());
+  if (answer.ok) await startFrom(await answer.blob());
+  else notice("start", say("stage.missing"), { kind: "warn" });
 }
 
 // The picture's own size, or one of its shape that the model likes.

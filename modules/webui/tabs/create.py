@@ -16,7 +16,6 @@ def build(form: Form) -> dict[str, Any]:
     made: dict[str, Any] = {}
     with gr.Column(elem_id="create"):
         with gr.Column(elem_id="controls"):
-            gr.Column(elem_id="start_row")
             _rows([row for row in form.controls if not row.fold], made)
             gr.Column(elem_id="model_row")
             for fold in form.folds:
@@ -43,6 +42,7 @@ def _rows(rows: list[Control], made: dict[str, Any]) -> None:
             made[row.name] = _component(row)
         if row.name == "prompt":
             gr.Column(elem_id="styles_row")
+            gr.Column(elem_id="start_row")
             gr.Column(elem_id="carried_row")
 
 
