@@ -83,7 +83,8 @@ def test_a_search_without_a_hit_is_cleared(page):
 def test_save_a_copy_downloads_the_file(page):
     make(page, "saved as a copy")
     with page.expect_download() as download:
-        page.locator("#stage_bar").get_by_role("button", name="Save a copy").click()
+        page.locator("#stage_bar .menu summary").click()
+        page.locator("#stage_bar").get_by_role("menuitem", name="Save a copy", exact=True).click()
     assert download.value.suggested_filename.endswith(".png")
 
 
