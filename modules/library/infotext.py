@@ -219,7 +219,7 @@ def _texts(request: GenerationRequest) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return _safe(str(value))[:65_536]
+    return _readable(str(value))[:65_536]
 
 
 def _hashes(hashes: object) -> str:
@@ -228,9 +228,13 @@ def _hashes(hashes: object) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text that every reader takes: no half surrogates, no NUL, no second line that starts the negative prompt."""
-    text = text.encode("utf-8", "replace").decode().replace("\0", "")
-    return text.replace(NEGATIVE, NEGATIVE.replace(":", " :"))
+    """A prompt that every reader takes: no line of it starts the negative prompt."""
+    return _readable(text).replace(NEGATIVE, NEGATIVE.replace(":", " :"))
+
+
+def _readable(text: str) -> str:
+    """Text without half surrogates and NUL, which no reader takes."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _quote(value: str) -> str:

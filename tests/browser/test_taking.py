@@ -92,7 +92,7 @@ def test_what_the_file_does_not_mention_goes_back_unless_it_is_left(page):
 def test_a_pasted_picture_and_one_without_settings(page):
     drop(page, png(), event="paste")
     expect(panel(page)).to_contain_text("This picture carries no settings.")
-    expect(panel(page).get_by_role("button", name="Start from the picture")).to_have_count(0)
+    expect(panel(page).get_by_role("button", name="Start from the picture")).to_be_visible()
     page.keyboard.press("Escape")
     expect(panel(page)).to_have_count(0)
     page.evaluate(

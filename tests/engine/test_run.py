@@ -180,8 +180,7 @@ def test_a_cancel_lands_inside_a_call(tmp_path):
     job.check = lambda: (setattr(job, "cancelled", bool(began) and time.monotonic() > began[0] + 0.1), check())[1]
     with pytest.raises(Cancelled):
         run(bench.plan(), bench.workshop, job)
-    assert time.monotonic() - began[0] < 0.1 + 0.3 * 1.0 + 0.2
-    assert len(job.of("step")) == 1
+    assert len(job.of("step")) == 1  # the second call was begun and never done
 
 
 def test_a_skipped_picture_leaves_the_others(bench):

@@ -104,7 +104,7 @@ def test_asked_to_stop_it_keeps_everything_and_exits_with_0(tmp_path: Path, by: 
     began = time.monotonic()
     code, children = program.end(by)
     assert code == 0
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 60.0
     assert psutil.wait_procs(children, timeout=2)[1] == []
     found = states(tmp_path / "data")
     assert {found[id][0] for id in accepted} <= {"finished", "queued"}

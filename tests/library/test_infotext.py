@@ -200,9 +200,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:10]))
 def test_hostile_text_is_read_in_linear_time(text):
-    start = time.process_time()
+    start = time.thread_time()
     read(text)
-    assert time.process_time() - start < 1.0  # 0.1 s when nothing else runs
+    assert time.thread_time() - start < 1.0  # 0.1 s when nothing else runs
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=60).filter(
@@ -291,6 +291,11 @@ def test_round_trip(request, templates):
     assert not recall.unknown
     assert recall.apply(BASE) == request
     assert GenerationRequest.from_json(request.to_json()) == request
+
+
+def test_a_value_may_hold_the_words_that_start_the_negative_prompt():
+    request = BASE.model_copy(update={"vae": "Negative prompt: x"})
+    assert read(write(request, {}, 0)).apply(BASE) == request
 
 
 def paths(kind, path=""):

@@ -242,8 +242,8 @@ HOSTILE = [
 @pytest.mark.parametrize("dialect", [NATIVE, A1111])
 def test_hostile_text_is_read_in_linear_time(piece, dialect):
     text = (piece * 20_000)[:20_000]
-    start = time.process_time()
+    start = time.thread_time()
     with suppress(BadValue):
         for part in parse(text, dialect=dialect).parts:
             runs(at(part, 0.5, 20).text, dialect=dialect)
-    assert time.process_time() - start < 0.5  # 0.02 s on a quiet machine; quadratic reading takes many seconds
+    assert time.thread_time() - start < 0.5  # 0.02 s on a quiet machine; quadratic reading takes many seconds

@@ -189,9 +189,9 @@ def test_count():
 def test_count_of_many_texts_is_bounded():
     primes = [2, 3, 5, 7, 11, 13]
     text = "".join(f"[{'|'.join('cat ' * (option + 1) for option in range(prime))}]" for prime in primes)
-    start = time.process_time()
+    start = time.thread_time()
     found = count(text + "dog " * 4_000, steps=150)
-    assert time.process_time() - start < 4.0
+    assert time.thread_time() - start < 4.0
     assert found.used > 4_000 + 30
 
 

@@ -99,11 +99,11 @@ def test_eight_levels_are_allowed():
 
 @pytest.mark.parametrize("piece", ["__", "_", "__a", "{a|b}", "{a|", "|", "__a__", "1$$", "{1-", "||", "1::|", "\\"])
 def test_hostile_text_is_read_in_linear_time(piece):
-    start = time.process_time()
+    start = time.thread_time()
     with suppress(BadValue):
         expand((piece * 20_000)[:20_000], {}.get, 0)
         expand("{99$$" + (piece * 20_000)[:19_990] + "|}", {}.get, 0)
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 @settings(max_examples=200, deadline=None)
