@@ -44,7 +44,7 @@ def assert_regions(page, regions):
 def test_regions_at_first_start_and_while_a_job_runs(opener, size, regions):
     page = opener.open(width=size[0], height=size[1])
     assert_regions(page, regions)
-    use_slow(page, 2)
+    use_slow(page, 8)
     generate(page)
     expect(page.locator("#rail .running")).to_be_visible()
     assert_regions(page, regions)

@@ -51,20 +51,20 @@ def test_control_enter_makes_a_picture(page):
 
 def test_a_reload_in_the_middle_finds_the_job_running_and_the_form_as_it_was(page):
     write(page, "survives a reload")
-    use_slow(page, 3)
+    use_slow(page, 8)  # it must run still when the page is there again
     generate(page)
     expect(page.locator("#stage .frame img[src*='/media/']").first).to_be_visible()
     page.reload()
     wait_ready(page)
     assert page.get_by_label("Prompt", exact=True).input_value() == "survives a reload"
-    assert page.get_by_label("Pictures", exact=True).input_value() == "3"
-    expect(page.locator("#stage .frame")).to_have_count(3)
-    expect(page.locator("#stage .frame img[src*='/media/']")).to_have_count(3)
+    assert page.get_by_label("Pictures", exact=True).input_value() == "8"
+    expect(page.locator("#stage .frame")).to_have_count(8)
+    expect(page.locator("#stage .frame img[src*='/media/']")).to_have_count(8, timeout=60_000)
 
 
 def test_queueing_more_while_one_runs(page):
     write(page, "first in line")
-    use_slow(page, 2)
+    use_slow(page, 4)
     generate(page)
     write(page, "second in line")
     generate(page)
@@ -76,12 +76,12 @@ def test_queueing_more_while_one_runs(page):
 
 def test_stop_keeps_what_is_finished_and_offers_the_rest(page):
     write(page, "stopped halfway")
-    use_slow(page, 4)
+    use_slow(page, 8)
     generate(page)
     expect(page.locator("#stage .frame img[src*='/media/']").first).to_be_visible()
     bar = page.locator("#generate_bar").bounding_box()
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_text(re.compile(r"Stopped\. \d of 4 pictures were finished and kept\."))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Stopped\. \d of 8 pictures were finished and kept\."))).to_be_visible()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
     assert page.locator("#generate_bar").bounding_box() == bar
     page.get_by_role("button", name="Make the rest").click()
@@ -91,7 +91,7 @@ def test_stop_keeps_what_is_finished_and_offers_the_rest(page):
 
 
 def test_a_waiting_job_is_taken_out_of_the_queue(page):
-    use_slow(page, 2)
+    use_slow(page, 8)
     generate(page)
     write(page, "never made")
     generate(page)
