@@ -48,6 +48,7 @@ def test_a_style_is_kept_chosen_written_and_deleted(page, shelf):
     panel = opened(page)
     panel.get_by_role("button", name="Edit inked").click()
     panel.get_by_role("button", name="Delete").click()
+    expect(panel.locator("[data-key=card-foggy]")).to_be_visible()  # the list again, after the answer
     expect(panel.get_by_role("button", name="Edit inked")).to_have_count(0)
     assert "inked" not in (shelf / "styles.csv").read_text()
 
