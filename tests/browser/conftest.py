@@ -64,14 +64,14 @@ class Opener:
         self.contexts.append(made)
         return made
 
-    def open(self, context=None, workspace=None, ready=True, **options):
+    def open(self, context=None, workspace=None, ready=True, until="load", **options):
         context = context or self.context(**options)
         page = context.new_page()
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("console", self._hear)
         workspace = f"w{next(_workspaces)}" if workspace is None else workspace
         page.workspace = workspace
-        page.goto(f"{self.url}/?w={workspace}")
+        page.goto(f"{self.url}/?w={workspace}", wait_until=until)
         if ready:
             wait_ready(page)
         return page

@@ -142,10 +142,18 @@ def test_workspaces_do_not_mix(page, opener):
 
 
 def test_what_is_typed_before_the_form_is_there_is_kept_with_the_cursor(opener):
-    page = opener.open(ready=False)
+    context = opener.context()
+    held = []
+    context.route(
+        "**/main.js*", lambda route: held.append(route)
+    )  # else the form may be there before anything is typed
+    page = opener.open(context, ready=False, until="commit")
     early = page.locator("#early_prompt")
     early.fill("typed early")
     early.evaluate("box => box.setSelectionRange(5, 5)")
+    context.unroute("**/main.js*")
+    for route in held:
+        route.continue_()
     wait_ready(page)
     box = page.get_by_label("Prompt", exact=True)
     expect(box).to_have_value("typed early")

@@ -1,7 +1,6 @@
 """The parameters text: written in A1111's form, read from anybody, bounded, and the request back again."""
 
 import re
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +26,7 @@ from modules.core.request import (
 from modules.core.sampling import SAMPLERS, SCHEDULES
 from modules.library.infotext import read, write
 from modules.library.recall import flat
+from tests.effort import effort
 
 BASE = GenerationRequest(seed=0)
 FACTS = {"model": "starter", "sha256": "ab" * 32}
@@ -200,9 +200,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:10]))
 def test_hostile_text_is_read_in_linear_time(text):
-    start = time.thread_time()
-    read(text)
-    assert time.thread_time() - start < 1.0  # 0.1 s when nothing else runs
+    with effort(5.0):  # 0.1 s when nothing else runs
+        read(text)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=60).filter(

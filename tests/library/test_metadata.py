@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import time
 import tracemalloc
 import zlib
 
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from modules.core import limits
 from modules.library.metadata import Metadata, pack, unpack
+from tests.effort import effort
 
 FORMATS = ("png", "jpeg", "webp")
 RECORD = {"request": {"prompt": "猫, é\0\ud800", "seed": 1, "steps": [1, 2.5, None]}, "seed": 1}
@@ -150,9 +150,8 @@ def test_a_directory_of_echoes_is_bounded():
     rows = struct.pack(">HHII", 0x9286, 7, 4_000_000, 0) * 65_000
     tiff = b"MM\0*" + struct.pack(">IHHHII", 8, 1, 0x8769, 4, 1, 26) + bytes(4) + struct.pack(">H", 65_000) + rows
     data = b"RIFF" + bytes(4) + b"WEBP" + b"EXIF" + struct.pack("<I", len(tiff)) + tiff
-    start = time.thread_time()
-    unpack(data)
-    assert time.thread_time() - start < 1.0
+    with effort(5.0):
+        unpack(data)
 
 
 def test_floods_are_bounded():
@@ -160,10 +159,9 @@ def test_floods_are_bounded():
     png = b"\x89PNG\r\n\x1a\n" + chunk * 1_000_000
     riff = b"RIFF" + bytes(4) + b"WEBP" + (b"abcd" + bytes(4)) * 1_000_000
     jpeg = b"\xff\xd8" + (b"\xff\xe2\x00\x02") * 1_000_000
-    start = time.thread_time()
-    for data in (png, riff, jpeg, b"", b"GIF89a"):
-        assert unpack(data) == Metadata()
-    assert time.thread_time() - start < 3.0
+    with effort(15.0):
+        for data in (png, riff, jpeg, b"", b"GIF89a"):
+            assert unpack(data) == Metadata()
     assert len(chunk) * 100_000 < limits.BLOB_BYTES
 
 

@@ -1,6 +1,5 @@
 """Chance in prompts: what is picked, that it repeats, and that it ends."""
 
-import time
 from collections import Counter
 from contextlib import suppress
 
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from modules.core.errors import BadValue
 from modules.prompt.wildcards import Expanded, combinations, expand, from_text, is_chance
+from tests.effort import effort
 
 LISTS = {
     "colour": ("red", "blue"),
@@ -99,11 +99,9 @@ def test_eight_levels_are_allowed():
 
 @pytest.mark.parametrize("piece", ["__", "_", "__a", "{a|b}", "{a|", "|", "__a__", "1$$", "{1-", "||", "1::|", "\\"])
 def test_hostile_text_is_read_in_linear_time(piece):
-    start = time.thread_time()
-    with suppress(BadValue):
+    with effort(5.0), suppress(BadValue):
         expand((piece * 20_000)[:20_000], {}.get, 0)
         expand("{99$$" + (piece * 20_000)[:19_990] + "|}", {}.get, 0)
-    assert time.thread_time() - start < 0.5
 
 
 @settings(max_examples=200, deadline=None)
