@@ -151,9 +151,11 @@ def test_what_is_typed_before_the_form_is_there_is_kept_with_the_cursor(opener):
     early = page.locator("#early_prompt")
     early.fill("typed early")
     early.evaluate("box => box.setSelectionRange(5, 5)")
+    expect(early).to_have_value("typed early")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
     context.unroute("**/main.js*")
-    for route in held:
-        route.continue_()
     wait_ready(page)
     box = page.get_by_label("Prompt", exact=True)
     expect(box).to_have_value("typed early")
