@@ -77,6 +77,7 @@ async function reload(fromTop = false) {
   drawn = "";
   draw();
   if (chosen < 0) showDetails(null);
+  else if (fromTop) keepInSight(); // chosen while the search was on its way
 }
 
 async function loadMore() {

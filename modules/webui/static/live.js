@@ -3,8 +3,10 @@ import { get, newestBuild } from "./api.js";
 import { boot } from "./boot.js";
 import { change, job, now } from "./store.js";
 
+const TURNS = new Set(["queued", "started", "finished", "cancelled", "failed", "queue"]);
 const listeners = new Map(); // event type -> [function]
 let seq = 0;
+let turned = 0; // the last event after which an older answer about the queue is wrong
 let reading = null;
 
 // Hear events of one type as they come; "lost" and "back" tell about the connection.
@@ -30,6 +32,10 @@ export async function start() {
 // The present as the server tells it: at the start, after a gap, and when the queue's order changed.
 export async function readState() {
   const told = await get("state");
+  if (told.seq < turned) {
+    readSoon(); // an answer from before the last turn would undo it
+    return told;
+  }
   seq = Math.max(seq, told.seq);
   const running = told.running && { ...told.running, images: told.running.images || [] };
   for (const summary of told.waiting.first) learn(summary.id, summary);
@@ -82,6 +88,7 @@ function hear({ event, status }) {
   }
   if (!event || event.seq <= seq) return;
   seq = event.seq;
+  if (TURNS.has(event.type)) turned = seq;
   (reducers[event.type] || (() => {}))(event);
   change();
   tellAll(event.type, event);
