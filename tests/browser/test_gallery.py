@@ -141,6 +141,28 @@ def test_only_the_rows_in_sight_are_drawn(opener, many):
     assert options.count() < 60
 
 
+def test_what_is_chosen_while_a_search_is_on_its_way_stays_in_sight(opener, many):
+    page = opener.open()
+    tab(page, "Gallery")
+    expect(page.get_by_role("option").first).to_be_visible()
+    held = []
+    page.route("**/images?*", lambda route: held.append(route))
+    page.get_by_role("searchbox", name="Search the gallery").fill("one of many")
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("listbox").focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    chosen = page.locator("#gallery [aria-selected=true]")
+    expect(chosen).to_be_in_viewport()
+    for route in held:
+        route.continue_()
+    page.unroute("**/images?*")
+    expect(page.get_by_text("300 pictures")).to_be_visible()
+    page.wait_for_timeout(200)
+    expect(chosen).to_be_in_viewport()
+
+
 def test_arrows_move_and_keep_the_selection_in_sight(opener, many):
     page = opener.open()
     options = found(page, "one of many")

@@ -87,6 +87,32 @@ def test_a_job_that_fails_says_why_and_offers_another_try(page, program):
     program.studio.checkpoints.refresh()
 
 
+def test_an_answer_from_before_a_pause_does_not_undo_it(page):
+    held = []
+
+    def hold(route):
+        held.append((route, route.fetch())) if not held else route.continue_()
+
+    use_slow(page, 8)
+    generate(page)
+    chip = page.locator("#chip_queue")
+    expect(chip).to_be_visible()
+    page.route("**/api/v1/state", hold)
+    generate(page)
+    while not held:
+        page.wait_for_timeout(20)
+    chip.click()
+    expect(chip).to_contain_text("Paused")
+    page.wait_for_timeout(500)  # the page asks again after a pause; only the older answer is still on its way
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    page.wait_for_timeout(100)
+    assert "Paused" in chip.inner_text()  # at this moment: any later event would repair it
+    page.unroute("**/api/v1/state")
+    chip.click()
+    expect(chip).not_to_contain_text("Paused")
+
+
 def test_the_queue_is_paused_and_goes_on(page):
     use_slow(page, 8)
     generate(page)

@@ -64,11 +64,11 @@ async function reload(fromTop = false) {
   stale = false;
   const mine = ++asked;
   const query = search.value.trim();
-  const keep = chosen >= 0 ? items[chosen]?.id : null;
   const wanted = fromTop ? PAGE : Math.max(PAGE, Math.min(items.length, 480));
   const q = encodeURIComponent(query);
   const [page, total] = await Promise.all([get(`images?limit=${Math.min(wanted, PAGE)}&q=${q}`), get(`images/count?q=${q}`)]);
   if (mine !== asked) return;
+  const keep = chosen >= 0 ? items[chosen]?.id : null; // as it is now: it may have been chosen meanwhile
   items = page.items;
   cursor = page.next;
   chosen = items.findIndex((item) => item.id === keep);
@@ -174,6 +174,7 @@ function keepInSight() {
   const top = Math.floor(chosen / columns) * (edge + GAP);
   if (top < scroller.scrollTop) scroller.scrollTop = top;
   else if (top + edge > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + edge - scroller.clientHeight + GAP;
+  draw(); // a scroll there and back within one frame is no scroll event
 }
 
 function keys(event) {

@@ -81,9 +81,11 @@ function hear({ event, status }) {
   } else if (status === "open" && !now().connected) {
     change({ connected: true });
     tellAll("back", {});
+    turned = 0;
     readState();
     newestBuild().then((build) => build !== boot.build && tellAll("page", { build }));
   } else if (status === "gap") {
+    turned = 0; // what was missed decides, whatever number it has
     readState();
   }
   if (!event || event.seq <= seq) return;
