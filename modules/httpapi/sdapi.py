@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from modules.core import strictjson
 from modules.core.errors import BadValue, NotFound, WorkbenchError
 from modules.core.events import ENDINGS
-from modules.httpapi import sdextras, sdlists, sdoptions, sdresult
+from modules.httpapi import sdextras, sdlists, sdoptions, sdresult, sdselectable
 from modules.httpapi.sdlists import title
 from modules.httpapi.sdoptions import CHECKPOINT, FORMAT
 from modules.httpapi.sdpayload import ImageToImage, Payload, TextToImage
@@ -226,7 +226,10 @@ def _answer(dialect: Dialect, asked: Asked) -> dict[str, Any]:
         raise WorkbenchError(
             error.get("message", "The job failed."), error.get("hint", ""), code=error.get("code", "failed"), status=500
         )
-    pictures = [studio.gallery.get(image) for job in jobs for _, image in job.images]
+    cells = [studio.gallery.get(image) for job in jobs for _, image in job.images]
+    sheets = [one for job in jobs if job.request.sheet for one in studio.gallery.of_job(job.id)
+              if one.picture == len(job.request.sheet.cells)]  # fmt: skip
+    pictures = [*sheets, *(cells if sdselectable.wants_cells(payload) or not sheets else ())]
     format = str(translation.overrides.get(FORMAT) or dialect.options()[FORMAT])
     quality = studio.settings.image_quality
     images = [
@@ -236,9 +239,10 @@ def _answer(dialect: Dialect, asked: Asked) -> dict[str, Any]:
     ]
     facts = [str(picture.facts.get("sha256") or "") for picture in pictures]
     model = translation.request.model.checkpoint
-    info = sdresult.info(translation, pictures, payload.batch_size or 1, (model, (facts or [""])[0][:10]))
+    info = sdresult.info(translation, pictures, payload.batch_size or 1, (model, (facts or [""])[0][:10]),
+                         first=min(len(sheets), len(pictures) - 1) if pictures else 0)  # fmt: skip
     if not payload.save_images:
-        _put_aside(studio, pictures)
+        _put_aside(studio, [*sheets, *cells])
     return {"images": images, "parameters": payload.echo(), "info": info}
 
 

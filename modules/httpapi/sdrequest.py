@@ -8,7 +8,7 @@ from modules.core.errors import BadValue, WorkbenchError
 from modules.core.request import GenerationRequest
 from modules.core.sampling import SamplerFacts, find_sampler, find_schedule, split_sampler_name
 from modules.core.upscaling import find_upscaler
-from modules.httpapi import sdoptions, sdscripts
+from modules.httpapi import sdoptions, sdscripts, sdselectable
 from modules.httpapi.jobs import compiled_dry, concrete
 from modules.httpapi.sdoptions import CHECKPOINT, CLIP_SKIP, FORMAT
 from modules.httpapi.sdpayload import ImageToImage, Payload, TextToImage
@@ -76,6 +76,7 @@ def translate(payload: Payload, present: Mapping[str, Any], studio: Studio) -> T
     try:
         data = _data(payload, overrides, studio)
         starts = _starts(payload, data, overrides, studio, warnings)
+        data["script"] = sdselectable.script_of(payload)
         data["extensions"] = {**{name: told[name] for name in told if name in on}, **extensions}
         worded = word(concrete(overlay(data, said)), studio.phrases, choices_of(studio.checkpoints, studio.phrases))
         requests = _a_job_each(worded.request, starts) if len(starts) > 1 else (worded.request,)
@@ -329,6 +330,8 @@ def _in_their_words(problem: WorkbenchError) -> WorkbenchError:
     words = {path: name for path, (name, _) in _WORDS.items()}
     names = {**INFOTEXT, **words, "count": "batch_size", "clip_skip": CLIP_SKIP, "start.picture": "init_images",
              "start.inpaint.mask": "mask", "start.resize": "resize_mode"}  # fmt: skip
+    if (problem.field or "").partition(".")[0] == "script":
+        names[problem.field or ""] = "script_args"
     field_name = names.get(problem.field or "") or sdoptions.named(problem.field or " ") or problem.field
     return WorkbenchError(
         problem.message, problem.hint, code=problem.code, field=field_name, status=problem.status, **problem.facts

@@ -45,8 +45,13 @@ def encoded(file: Path, format: str, quality: int, text: str) -> str:
     return base64.b64encode(data).decode()
 
 
-def info(translation: Translation, pictures: Sequence[Picture], batch_size: int, hashes: tuple[str, str]) -> str:
-    """The ``info`` of an answer as JSON text; ``hashes`` are the checkpoint's name and short hash."""
+def info(
+    translation: Translation, pictures: Sequence[Picture], batch_size: int, hashes: tuple[str, str], first: int = 0
+) -> str:
+    """The ``info`` of an answer as JSON text.
+
+    ``hashes`` are the checkpoint's name and short hash, ``first`` is the place of the first picture that is no sheet.
+    """
     request = translation.request
     size, start, hires, vary = request.size, request.start, request.hires, request.variation
     told = [picture.request or request for picture in pictures]
@@ -67,7 +72,7 @@ def info(translation: Translation, pictures: Sequence[Picture], batch_size: int,
             "sd_vae_name": request.vae or None, "sd_vae_hash": None,
             "seed_resize_from_w": resize.width if resize else -1, "seed_resize_from_h": resize.height if resize else -1,
             "denoising_strength": strength,
-            "extra_generation_params": _extras(pictures), "index_of_first_image": 0,
+            "extra_generation_params": _extras(pictures), "index_of_first_image": first,
             "infotexts": [picture.infotext for picture in pictures], "styles": list(request.styles),
             "job_timestamp": time.strftime("%Y%m%d%H%M%S"), "clip_skip": request.clip_skip,
             "is_using_inpainting_conditioning": False, "version": "Atelier", "warnings": translation.warnings,

@@ -7,7 +7,7 @@ from modules.core.errors import BadValue
 from modules.core.request import SoftInpaint
 from modules.extend.api import Control
 from modules.extend.loader import Found, Registry
-from modules.httpapi import sdoptions
+from modules.httpapi import sdoptions, sdselectable
 from modules.httpapi.sdpayload import ImageToImage, Payload
 from modules.library.infotextkeys import EXTENDED_MOST
 
@@ -21,8 +21,8 @@ def acting(registry: Registry) -> list[Found]:
 
 
 def titles(registry: Registry) -> dict[str, list[str]]:
-    """What can be named in ``alwayson_scripts``, for either kind of making."""
-    own = [row.title.lower() for row in acting(registry)]
+    """What can be named in ``script_name`` and ``alwayson_scripts``, for either kind of making."""
+    own = [*(row["name"] for row in sdselectable.info(False)), *(row.title.lower() for row in acting(registry))]
     return {"txt2img": own, "img2img": sorted([*own, SOFT.lower()])}
 
 
@@ -33,6 +33,7 @@ def info(registry: Registry) -> list[dict[str, Any]]:
         for is_img2img in (False, True)
         for row in acting(registry)
     ]
+    rows += [row for is_img2img in (False, True) for row in sdselectable.info(is_img2img)]
     return [*rows, {"name": SOFT.lower(), "is_alwayson": True, "is_img2img": True, "args": _soft_arguments()}]
 
 
@@ -44,8 +45,6 @@ def extensions(
     Always-on scripts give values by place; negative guidance minimum sigma and skipping early CFG are fields and
     options there. Raises BadValue naming the field for a script that there is none of, or bad values.
     """
-    if payload.script_name not in (None, "", "None"):
-        raise BadValue(f"There is no script {payload.script_name!r}.", "Leave script_name out.", field="script_name")
     found, warnings = _skips(payload, options, registry)
     known = {row.title.lower(): row for row in acting(registry)}
     for title, given in (payload.alwayson_scripts or {}).items():

@@ -166,7 +166,7 @@ class Collector:
                 job=job.id, elapsed_s=0.0, width=whole.width, height=whole.height,
                 parents=tuple((found.id, "cell") for found in made.values()),
             )  # fmt: skip
-            self._publish(GalleryChanged(images=(saved.id,), change="found"))
+            self._publish(GalleryChanged(job=job.id, images=(saved.id,), change="found"))
         except (WorkbenchError, OSError, ValueError) as problem:
             with contextlib.suppress(WorkbenchError):
                 self._publish(

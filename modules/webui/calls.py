@@ -176,7 +176,7 @@ class Calls:
             return {"problems": [problem.as_dict()], "notes": [], "estimate_s": None}
         noted = [note.model_dump(mode="json") for note in worded.notes]
         outlook = self._models.outlook(worded.request)
-        return {**outlook, "notes": [*outlook.get("notes", ()), *noted]}
+        return {**outlook, "pictures": worded.request.count, "notes": [*outlook.get("notes", ()), *noted]}
 
     def _answer(
         self,

@@ -53,7 +53,7 @@ def after(text: Any, fields: Mapping[str, Any], form: Form) -> str:
 
 
 def _is_carried(path: str, value: Any, form: Form) -> bool:
-    if path in _NEVER or path.partition(".")[0] == "sheet" or value is None or value == _PLAIN.get(path):
+    if path in _NEVER or path.partition(".")[0] in ("script", "sheet") or value is None or value == _PLAIN.get(path):
         return False
     return not any(
         row.field == path

@@ -11,7 +11,9 @@ from modules.core.compat import OWN, PRESETS
 from modules.core.sampling import SAMPLERS, SCHEDULES
 from modules.core.upscaling import UPSCALERS
 from modules.library.infotextkeys import EMPHASIS
+from modules.planning.axes import AXES
 from modules.webui.rows import Control, Fold
+from modules.webui.script_rows import SCRIPT_FOLD, SCRIPT_ROWS, SIDES
 from modules.webui.start_rows import START_FOLDS, START_ROWS
 from modules.webui.walk_rows import WALK_ROWS
 
@@ -34,6 +36,7 @@ FOLDS: tuple[Fold, ...] = (
     Fold("refiner", toggle="refiner_checkpoint"),
     Fold("variation", toggle="variation_strength"),
     Fold("compatibility"),
+    SCRIPT_FOLD,
 )
 
 _steps, _cfg = limits.STEPS, limits.CFG_SCALE
@@ -111,6 +114,7 @@ CONTROLS: tuple[Control, ...] = (
     Control("compat_own", "hidden", "[]", "atelier_compat_own", 432, "compat"),  # JSON: switches that are no preset
     *START_ROWS,
     *WALK_ROWS,
+    *SCRIPT_ROWS,
 )  # fmt: skip
 
 
@@ -170,6 +174,7 @@ class Form:
         names = {
             "sampler": samplers, "schedule": schedules, "hires_sampler": ["", *samplers],
             "hires_schedule": ["", *schedules], "hires_upscaler": [row.name for row in UPSCALERS],
+            **{f"{side}_axis": [row.name for row in AXES] for side in SIDES},
         }  # fmt: skip
         own = [replace(row, choices=tuple(names[row.name])) if row.name in names else row for row in CONTROLS]
         ordered = sorted((*own, *rows), key=lambda row: row.order)

@@ -18,7 +18,7 @@ from modules.core.request import GenerationRequest, Hires, Inpaint, StartFrom
 from modules.families.base import Defaults
 from modules.library.database import Database
 from modules.library.recall import Recall, overlay
-from modules.webui import carried, parts
+from modules.webui import carried, parts, script_rows
 from modules.webui.controls import QUALITIES, SHAPES, Control, Form
 from modules.webui.entries import number, seed_of, whole
 
@@ -161,6 +161,8 @@ def request_of(values: Mapping[str, Any], form: Form) -> GenerationRequest:
             "denoise_strength": number(values, "hires_denoise", form),
         }
     data = overlay(data, parts.fields_of(values, form))
+    if script := script_rows.script_of(values, whole(values, "script_margin", form)):
+        data["script"] = script
     return GenerationRequest.from_data(carried.laid_over(data, values["carried"]))
 
 
@@ -194,7 +196,7 @@ def values_of(request: GenerationRequest, form: Form, defaults: Defaults) -> Val
             "hires_steps": request.hires.steps,
             "hires_denoise": request.hires.denoise_strength,
         }
-    made |= parts.values_of(request)
+    made |= parts.values_of(request) | script_rows.values_of(request)
     for fold in form.folds:
         if fold.name.startswith("extensions."):
             said = request.extensions.get(fold.name.removeprefix("extensions."))

@@ -35,6 +35,7 @@ class Control:
     lines: tuple[int, int] = (1, 1)
     optional: bool = False  # empty means the request's None
     pair: bool = False  # stands beside the next one
+    when: tuple[str, ...] = ()  # shown only while its fold's toggle has one of these values; empty: always
     translated: bool = False  # the choices are keys of words, not names; an empty name is the word "same"
     label: tuple[tuple[str, str], ...] = ()  # (language, text) of an extension's field
     info: tuple[tuple[str, str], ...] = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from modules.core.sheet import NOTHING
 from modules.webui.controls import Control, Fold, Form
+from modules.webui.script_rows import SIDES
 from modules.webui.words import say, table
 
 ENGLISH = "en"  # what Gradio is built with; the document writes each visitor's own
@@ -42,7 +44,7 @@ def choices_of(row: Control, language: str = ENGLISH) -> list[tuple[str, str]]:
     """(text, value) of each choice."""
     if not row.translated:
         return [(choice or say(language, f"{row.words}.same"), choice) for choice in row.choices]
-    return [(say(language, f"{row.words}.{choice}"), choice) for choice in row.choices]
+    return [(say(language, f"{row.words}.{choice or 'none'}"), choice) for choice in row.choices]
 
 
 def fold_title(fold: Fold, name: str, values: Mapping[str, Any], form: Form, language: str) -> str:
@@ -64,7 +66,15 @@ def _values(fold: Fold, values: Mapping[str, Any], form: Form, language: str) ->
     for name, row in rows.items():
         value = values.get(name, row.default)
         facts[name] = say(language, f"{row.words}.{value}") if row.translated and value else number(value)
+    if fold.name == "script":
+        return ", ".join([facts["script"], *_axes(values)])
     return say(language, f"fold.{fold.name}.values", **facts)
+
+
+def _axes(values: Mapping[str, Any]) -> list[str]:
+    """What an X/Y/Z plot goes along, as one text; nothing for other scripts."""
+    named = [str(values.get(f"{side}_axis")) for side in SIDES] if values.get("script") == "xyz" else []
+    return [" × ".join(name for name in named if name != NOTHING)] if any(name != NOTHING for name in named) else []
 
 
 def number(value: Any) -> str:

@@ -148,7 +148,11 @@ def test_an_infotext_fills_what_is_left_out(call):
         ({"override_settings": {"randn_source": "dice"}}, 422, "randn_source"),
         ({"override_settings": {"rho": -3}}, 422, "rho"),
         ({"enable_hr": True, "denoising_strength": 2}, 422, "denoising_strength"),
-        ({"script_name": "X/Y/Z plot"}, 422, "script_name"),
+        ({"script_name": "Deforum"}, 422, "script_name"),
+        ({"script_name": "X/Y/Z plot", "script_args": [14 + 20]}, 422, "script_args"),
+        ({"script_name": "X/Y/Z plot", "script_args": [4, "1-x"]}, 422, "script_args"),
+        ({"script_name": "Prompt matrix", "script_args": [False] * 6}, 422, "script_args"),
+        ({"script_name": "Prompts from file or textbox", "script_args": ["yes"]}, 422, "script_args"),
         ({"alwayson_scripts": {"ADetailer": {"args": []}}}, 422, "alwayson_scripts"),
         ({"alwayson_scripts": {"Rescale CFG": 3}}, 422, "alwayson_scripts"),
     ],
@@ -308,3 +312,33 @@ def test_a_failing_engine_is_told_without_any_folder(call, studio):
     assert answer.status_code == 500
     assert {"error", "detail", "code", "message", "request_id"} <= set(answer.json())
     assert str(studio.settings.data) not in answer.text
+
+
+def test_an_xyz_plot_is_a_script_with_its_values_by_place(call, client):
+    """Places are A1111's own: 4 is Steps, 6 CFG Scale in txt2img and 5 in img2img."""
+    args = [4, "2, 3", [], 6, "", ["5", "7.5"], 0, "", [], True, True, False, False, False, False, False, 4, False]
+    answer = call({**SMALL, "script_name": "x/y/z plot", "script_args": args}).json()
+    info = json.loads(answer["info"])
+    assert (len(answer["images"]), info["index_of_first_image"]) == (5, 1)
+    made = [dict(pair.split(": ") for pair in text.splitlines()[-1].split(", ") if ": " in pair)
+            for text in info["infotexts"][1:]]  # fmt: skip
+    assert [(one["Steps"], one["CFG scale"]) for one in made] == [("2", "5"), ("3", "5"), ("2", "7.5"), ("3", "7.5")]
+    sheet = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
+    cell = Image.open(io.BytesIO(base64.b64decode(answer["images"][1])))
+    assert sheet.width > 2 * cell.width and sheet.height > 2 * cell.height  # noqa: PT018
+    alone = call({**SMALL, "script_name": "x/y/z plot", "script_args": args[:10]}).json()
+    assert len(alone["images"]) == 1
+    known = client.get_scripts()
+    assert {"x/y/z plot", "prompt matrix", "prompts from file or textbox"} <= set(known["txt2img"])
+
+
+def test_prompt_matrix_and_prompts_from_a_text_are_scripts(call):
+    matrix = call({**SMALL, "prompt": "a|b", "script_name": "Prompt matrix",
+                   "script_args": [False, False, "positive", "space", 0]}).json()  # fmt: skip
+    assert json.loads(matrix["info"])["all_prompts"][1:] == ["a", "a b"]
+    lines = call({**SMALL, "prompt": "in snow", "script_name": "Prompts from file or textbox",
+                  "script_args": [True, False, "start", "a cat\na dog"]}).json()  # fmt: skip
+    info = json.loads(lines["info"])
+    cells = info["index_of_first_image"]
+    assert info["all_prompts"][cells:] == ["a cat in snow", "a dog in snow"]
+    assert len(set(info["all_seeds"][cells:])) == 2

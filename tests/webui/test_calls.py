@@ -83,7 +83,7 @@ def test_a_mistake_is_told_with_its_field_and_nothing_is_queued(tmp_path):
 def test_apply_changes_only_what_changed(tmp_path):
     bench = Bench(tmp_path)
     assert changed(bench.press("apply", note={"set": {"quality": "draft"}})) == {"quality": "draft", "steps": 12}
-    assert bench.said[0].values == {"token": "tab-1", "problems": [], "estimate_s": 3.0, "notes": []}
+    assert bench.said[0].values == {"token": "tab-1", "problems": [], "estimate_s": 3.0, "notes": [], "pictures": 1}
 
 
 def test_a_card_fills_the_form_and_generates(tmp_path):

@@ -73,7 +73,7 @@ def test_every_text_that_modules_ask_for_exists(path):
 def test_no_text_is_left_over():
     spoken = "\n".join(path.read_text("utf-8") for path in (*CODE,))
     built = re.compile(
-        r"^(canvas|start|generate|control|fold|tab|phase|settings|notice|stage|family|error)\b|^header\.theme_|^taking\.row\b"
+        r"^(canvas|start|generate|control|fold|tab|phase|settings|notice|stage|family|error|script)\b|^header\.theme_|^taking\.row\b"
     )
     unused = [
         key for key in words.table("en")
@@ -99,7 +99,12 @@ def test_no_html_is_ever_made_from_text(path):
 def test_every_control_fold_tab_and_setting_has_its_words():
     table = words.table("en")
     wanted = [f"{row.words}.label" for row in CONTROLS]
-    wanted += [f"{row.words}.{choice}" for row in CONTROLS if row.translated for choice in row.choices]
+    wanted += [
+        f"{row.words}.{choice}"
+        for row in CONTROLS
+        if row.translated
+        for choice in (name or "none" for name in row.choices)
+    ]
     wanted += [f"fold.{fold.name}.{part}" for fold in FOLDS for part in ("name", "values")]
     wanted += [f"tab.{tab}" for tab in TABS]
     wanted += [f"settings.{part}.{name}" for name in TABLE for part in ("name", "reason")]

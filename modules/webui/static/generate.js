@@ -2,18 +2,18 @@
 import { post } from "./api.js";
 import { boot, estimate, say } from "./boot.js";
 import { announce, h } from "./dom.js";
-import { controls, element, generate, isOld, onForm, onOutlook, saveSoon } from "./form.js";
+import { apply, controls, element, generate, isOld, onForm, onOutlook, saveSoon, values } from "./form.js";
 import { on } from "./live.js";
 import { pageIsOld, sentence } from "./messages.js";
 import { notice } from "./notices.js";
 import { showJob } from "./stage.js";
 import { onVerb, verb } from "./start.js";
-import { apply } from "./form.js";
 import { change, job, now, onChange } from "./store.js";
 
 let button = null;
 let stop = null;
 let seconds = null;
+let pictures = 1; // how many a press would make
 let bad = null; // the name of the value that was refused
 
 export function start() {
@@ -21,8 +21,9 @@ export function start() {
   button.addEventListener("click", () => press());
   stop = h("button", { id: "stop", type: "button", class: "stop", hidden: true, onclick: stopOwn }, say("generate.stop"));
   button.after(stop);
-  onOutlook(({ estimate_s }) => {
-    seconds = estimate_s;
+  onOutlook((said) => {
+    seconds = said.estimate_s;
+    pictures = said.pictures ?? 1;
     name();
   });
   onVerb(name);
@@ -38,7 +39,10 @@ export function start() {
 // What a press would do, and how long that may take.
 function name() {
   const does = say(`generate.${verb()}`);
-  button.textContent = seconds ? say("generate.about", { verb: does, time: estimate(seconds) }) : does;
+  const facts = { verb: does, n: pictures, time: seconds && estimate(seconds) };
+  const sheet = values.script && pictures > 1;
+  if (sheet) button.textContent = say(seconds ? "generate.about_many" : "generate.many", facts);
+  else button.textContent = seconds ? say("generate.about", facts) : does;
 }
 
 export function ownRunning(state = now()) {

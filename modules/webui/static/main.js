@@ -19,6 +19,7 @@ import * as models from "./models.js";
 import * as notes from "./notes.js";
 import * as picker from "./picker.js";
 import * as rail from "./rail.js";
+import * as scripts from "./scripts.js";
 import * as segments from "./segments.js";
 import * as settings from "./settings.js";
 import * as stage from "./stage.js";
@@ -55,7 +56,7 @@ form.watch(controls);
 if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
-for (const part of [stage, start, verbs, rail, picker, styles, carried, gallery, models, extensions, settings, drop, taking]) part.start();
+for (const part of [stage, start, verbs, rail, picker, styles, carried, scripts, gallery, models, extensions, settings, drop, taking]) part.start();
 await streaming;
 await rail.loadRecent();
 decideView();
@@ -93,6 +94,17 @@ function leaveFirst() {
   root.classList.remove("no-pictures");
 }
 
+// A script's pictures laid out as one: the newest picture of all, and what the stage shows where it showed the cells.
+async function showSheet(event) {
+  const [known, told] = await Promise.all([live.know(event.job), verbs.details(event.images[0])]);
+  const { id, seed, width, height, prompt } = told;
+  const sheet = { id, prompt, seed, width, height, job: event.job, fresh: true };
+  rail.add(sheet);
+  const { view, following } = now();
+  if (known.workspace !== boot.workspace || view.kind !== "job" || view.job !== event.job || !following) return;
+  change({ view: { kind: "picture", picture: sheet } });
+}
+
 // Single events that others than the store care about.
 function follow() {
   live.on("queued", leaveFirst);
@@ -123,6 +135,7 @@ function follow() {
   });
   live.on("gallery", (event) => {
     if (event.change === "trashed") verbs.forget(event.images);
+    else if (event.job) showSheet(event);
     else rail.loadRecent();
   });
   live.on("page", (event) => event.build !== boot.build && messages.pageIsOld());

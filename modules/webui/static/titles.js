@@ -25,5 +25,13 @@ function foldValues(fold, values, controls) {
     const value = values[row.name];
     facts[row.name] = row.choices && value ? say(`${row.words}.${value}`) : number(value);
   }
+  if (fold.name === "script") return [facts.script, ...axes(values)].join(", ");
   return say(`fold.${fold.name}.values`, facts);
+}
+
+// What an X/Y/Z plot goes along, as one text; nothing for other scripts.
+function axes(values) {
+  const named = values.script === "xyz" ? ["x", "y", "z"].map((side) => values[`${side}_axis`]) : [];
+  const shown = named.filter((name) => name && name !== "Nothing");
+  return shown.length ? [shown.join(" × ")] : [];
 }

@@ -10,6 +10,8 @@ from modules.webui.controls import Control, Form
 from modules.webui.titles import ENGLISH, choices_of, fold_id, fold_label, label_of
 from modules.webui.words import say
 
+HELPED = ("x_values", "y_values", "z_values", "lines_text")  # below these our modules draw something
+
 
 def build(form: Form) -> dict[str, Any]:
     """Draw the tab inside the current Blocks; returns every control's component by its name."""
@@ -34,23 +36,30 @@ def _rows(rows: list[Control], made: dict[str, Any]) -> None:
     while waiting:
         row = waiting.pop(0)
         if row.pair and waiting:
-            with gr.Row(elem_classes=["pair"]):
+            with gr.Row(elem_classes=["pair", *_when(row)]):
                 made[row.name] = _component(row)
                 beside = waiting.pop(0)
                 made[beside.name] = _component(beside)
         else:
             made[row.name] = _component(row)
+        if row.name in HELPED:
+            gr.Column(elem_id=f"help_{row.name}", elem_classes=["help", *_when(row)])
         if row.name == "prompt":
             gr.Column(elem_id="styles_row")
             gr.Column(elem_id="start_row")
             gr.Column(elem_id="carried_row")
 
 
+def _when(row: Control) -> list[str]:
+    """Classes by which the stylesheet shows a control only while its fold's toggle says so."""
+    return ["when", *(f"when-{value}" for value in row.when)] if row.when else []
+
+
 def _component(row: Control) -> Any:
     shared: dict[str, Any] = {
         "label": label_of(row),
         "elem_id": row.elem_id,
-        "elem_classes": [row.kind, row.face],
+        "elem_classes": [row.kind, row.face, *_when(row)],
         "interactive": True,  # a control that is no event's input would be drawn disabled
     }
     if row.kind == "hidden":
