@@ -158,8 +158,29 @@ class QueueChanged(Event):
     order: tuple[str, ...] = ()
 
 
+class HeldPart(Part):
+    """One part of a loaded model: its bytes, and whether they lie on the device, wait in memory, or pass through it."""
+
+    part: str
+    bytes: int
+    place: Literal["device", "memory", "passing"]
+
+
+class HeldModel(Part):
+    """One loaded model: its checkpoint's name, the profile of its numbers, its bytes and its parts."""
+
+    name: str
+    numerics: str
+    bytes: int
+    parts: tuple[HeldPart, ...]
+
+
 class EngineChanged(Event):
-    """What the engine is doing: ``model`` names the loaded checkpoint."""
+    """What the engine is doing.
+
+    ``model`` names the checkpoint that was used last, ``held`` all that are loaded (the last one used is last);
+    ``free_bytes`` of ``total_bytes`` are left on the device, 0 of 0 where it is the computer's own memory.
+    """
 
     type: Literal["engine"] = "engine"
     durable: ClassVar[bool] = False
@@ -167,6 +188,9 @@ class EngineChanged(Event):
     model: str = ""
     device: str = ""
     estimate_s: float | None = None
+    held: tuple[HeldModel, ...] = ()
+    free_bytes: int = 0
+    total_bytes: int = 0
 
 
 class GalleryChanged(Event):

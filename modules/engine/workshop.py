@@ -8,7 +8,7 @@ from modules.core.errors import BadValue
 from modules.core.settings import Settings
 from modules.engine import loading, numerics
 from modules.engine.pace import Pace
-from modules.engine.residency import Residency
+from modules.engine.residency import Residency, free_bytes, total_bytes
 from modules.extend.loader import Registry
 from modules.families.base import Numerics
 from modules.library import blobs
@@ -38,9 +38,12 @@ class Workshop:
         return self._profile
 
     def describe(self) -> dict[str, Any]:
-        """``model`` (the last one used, or empty), ``device``, and all ``models`` that are loaded; plain data."""
+        """``model`` (the last one used, or empty), ``device``, all ``held``, and a GPU's memory; plain data."""
         loaded = self.residency.ledger()
-        return {"model": loaded[-1]["name"] if loaded else "", "device": str(self.device), "models": loaded}
+        about = {"model": loaded[-1]["name"] if loaded else "", "device": str(self.device), "held": loaded}
+        if self.device.type == "cuda":
+            about |= {"free_bytes": free_bytes(self.device), "total_bytes": total_bytes(self.device)}
+        return about
 
     def close(self) -> None:
         """Let everything go."""

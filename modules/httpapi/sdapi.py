@@ -134,6 +134,17 @@ def _add_making(made: APIRouter, dialect: Dialect) -> None:
             studio.queue.skip(job.id)
         return Json(None)
 
+    @made.post("/unload-checkpoint")
+    def unload() -> Json:
+        """Let every loaded model go once no job runs."""
+        studio.engine.free()
+        return Json({})
+
+    @made.post("/reload-checkpoint")
+    def reload() -> Json:
+        """Nothing to do: the next job loads what it needs."""
+        return Json({})
+
     @made.get("/progress")
     def progress(skip_current_image: Annotated[bool, Query()] = False) -> Json:
         """How far the running job is, with the newest preview as a base64 JPEG."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from modules.core.sampling import SAMPLERS, SCHEDULES
 from modules.core.upscaling import UPSCALERS
 from modules.httpapi import sdscripts
+from modules.httpapi.memory import told
 from modules.httpapi.studio import Studio
 from modules.httpapi.wire import Json
 
@@ -131,12 +132,17 @@ def _add_about(made: APIRouter, studio: Studio) -> None:
 
     @made.get("/memory")
     def memory() -> Json:
-        """The computer's memory in bytes; the device's is known to the engine only."""
-        ram = psutil.virtual_memory()
-        return Json(
-            {"ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
-             "cuda": {"error": "not measured by this process"}}
-        )  # fmt: skip
+        """The computer's memory in bytes, and the device's as the engine last told."""
+        ram, engine = psutil.virtual_memory(), told(studio)
+        free, total = engine["free_bytes"], engine["total_bytes"]
+        held = sum(part["bytes"] for one in engine["held"] for part in one["parts"] if part["place"] == "device")
+        cuda: dict[str, Any] = (
+            {"system": {"free": free, "used": total - free, "total": total}, "allocated": {"current": held}}
+            if total
+            else {"error": "there is no such device"}
+        )
+        return Json({"ram": {"free": ram.available, "used": ram.total - ram.available, "total": ram.total},
+                     "cuda": cuda})  # fmt: skip
 
 
 def _empty(name: str) -> Callable[[], Json]:

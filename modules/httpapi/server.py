@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.httpapi import axes, canvas, events, jobs, media, phrases, pictures, program, sdapi, taking
+from modules.httpapi import axes, canvas, events, jobs, media, memory, phrases, pictures, program, sdapi, taking
 from modules.httpapi.answers import App, Message, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
 from modules.httpapi.guests import Guests
@@ -120,7 +120,7 @@ def api(studio: Studio) -> FastAPI:
         """Server-sent events after the number in Last-Event-ID or ``after`` (neither: from now on)."""
         return streams.answer(request)
 
-    for room in (jobs, pictures, media, program, phrases, axes, canvas, taking, sdapi):
+    for room in (jobs, pictures, media, program, phrases, axes, memory, canvas, taking, sdapi):
         made.include_router(room.router(studio))
     made.mount("/x", Guests(studio))
     _tell_errors(made, Discretion(studio.settings))

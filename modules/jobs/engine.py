@@ -79,12 +79,17 @@ class Engine(Protocol):
         """Let a waiting ``events`` return."""
         ...
 
+    def free(self) -> None:
+        """Let the loaded models go once no job runs; the next job loads what it needs."""
+        ...
+
     def recycle(self) -> None:
         """Start the engine afresh as soon as no job runs."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """``state``, ``model`` (loaded checkpoint), ``device``, ``restarts``, ``pid``, ``rss_bytes``; plain data."""
+        """``state``, ``model`` (loaded checkpoint), ``device``, ``restarts``, ``pid``, ``rss_bytes``, and the
+        newest ``told``: EngineChanged as plain data; all of it plain data."""
         ...
 
     def close(self, timeout_s: float) -> None:
@@ -102,4 +107,5 @@ class Pulse:
     restarts: int = 0
     pid: int | None = None
     rss_bytes: int = 0
+    told: dict[str, Any] = field(default_factory=dict[str, Any])
     running: str | None = field(default=None)

@@ -85,6 +85,11 @@ class LocalEngine:
             if self._pulse.running == job and self._life is not None:
                 self._life.send(wire.order("skip", job))
 
+    def free(self) -> None:
+        with self._lock:
+            if self._life is not None:
+                self._life.send(wire.order("free"))
+
     def wake(self) -> None:
         life = self._life
         if life is not None:
@@ -144,6 +149,7 @@ class LocalEngine:
                 return []  # told to close, it takes no job any more: one given to it would die with it
             with self._lock:
                 self._pulse.state, self._pulse.model, self._pulse.device = heard.state, heard.model, heard.device
+                self._pulse.told = heard.model_dump(mode="json")
                 if heard.state == "ready":
                     self._was_ready, self._failed_starts = True, 0
             return [heard]

@@ -45,10 +45,11 @@ class EngineMaker:
         self._prefer(task.settings)
         self._fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
 
-    def describe(self) -> dict[str, str]:
-        about = self._workshop.describe()
-        newest = about["models"][-1:]
-        return {"model": str(newest[0]["name"]) if newest else "", "device": str(about["device"])}
+    def describe(self) -> dict[str, Any]:
+        return self._workshop.describe()
+
+    def free(self) -> None:
+        self._workshop.residency.unload()
 
     def close(self) -> None:
         """Let the models go."""

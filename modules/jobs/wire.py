@@ -18,7 +18,7 @@ def run(task: Task) -> bytes:
 
 
 def order(verb: str, job: str = "") -> bytes:
-    """Tell the engine to "cancel" or "skip" a job, or to "close"."""
+    """Tell the engine to "cancel" or "skip" a job, to "free" its memory, or to "close"."""
     return pack({"do": verb, "job": job})
 
 

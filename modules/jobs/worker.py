@@ -13,6 +13,8 @@ from modules.core.events import AnyEvent, EngineChanged, ImageMade, PhaseChanged
 from modules.jobs import wire
 from modules.jobs.engine import Task
 
+FREE = object()  # among the jobs: let the models go when the ones before are done
+
 
 class Maker(Protocol):
     """Makes pictures, in the worker's thread; keeps models between jobs."""
@@ -21,8 +23,12 @@ class Maker(Protocol):
         """Make the task's pictures; raises Cancelled when ``job.check`` did, or a WorkbenchError."""
         ...
 
-    def describe(self) -> dict[str, str]:
-        """``model``: the loaded checkpoint's name, or empty; ``device``."""
+    def describe(self) -> dict[str, Any]:
+        """What EngineChanged says of it: ``model``, ``device``, and where known ``held``, ``free_bytes`` ..."""
+        ...
+
+    def free(self) -> None:
+        """Let every loaded model go."""
         ...
 
     def warm_up(self) -> None:
@@ -101,6 +107,9 @@ def serve(
         worker.warm_up(maker)
         worker.say_state("ready", maker)
         while (job := worker.next()) is not None:
+            if job is FREE:
+                worker.free(maker)
+                continue
             worker.say_state("working", maker)
             worker.work(maker, job)
             if worker.is_spoilt:
@@ -115,7 +124,7 @@ class _Worker:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send_frame = send
         self._sending = threading.Lock()
-        self._inbox: queue.SimpleQueue[WorkerJob | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # jobs, FREE, None at the end
         self._jobs: dict[str, WorkerJob] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
@@ -128,11 +137,18 @@ class _Worker:
 
     def say_state(self, state: Any, maker: Maker) -> None:
         about = maker.describe()
-        event = EngineChanged(state=state, model=about.get("model", ""), device=about.get("device", ""))
+        event = EngineChanged.model_validate({"state": state, **about}, strict=False)
         self.send({"is": "event", **event.model_dump()})
 
-    def next(self) -> WorkerJob | None:
+    def next(self) -> Any:
         return self._inbox.get()
+
+    def free(self, maker: Maker) -> None:
+        try:
+            maker.free()
+        except Exception as problem:  # what was not let go is still there to be used
+            traceback.print_exception(problem, file=sys.stderr)
+        self.say_state("ready", maker)
 
     def warm_up(self, maker: Maker) -> None:
         self.say_state("loading", maker)
@@ -171,6 +187,8 @@ class _Worker:
                 with self._lock:
                     self._jobs[id] = job
                 self._inbox.put(job)
+            elif verb == "free":
+                self._inbox.put(FREE)
             elif verb == "close":
                 self._stop_all()
                 return

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from modules.core.events import EngineChanged
 from modules.core.plan import ModelFile
 from modules.engine import placing
 from modules.engine.residency import Guard, Residency
@@ -218,3 +219,12 @@ def test_moved_weights_keep_their_parameters():
     placing.move(part, CPU)
     assert part.weight is before
     assert part.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_ledger_is_what_an_event_says(loads):
+    kept = residency(loads)
+    kept.model(file("a"), HALF)
+    (held,) = EngineChanged.model_validate({"state": "ready", "held": kept.ledger()}, strict=False).held
+    assert (held.name, held.bytes, held.parts[0].place) == ("a", MILLION, "device")
+    kept.unload()
+    assert kept.ledger() == []

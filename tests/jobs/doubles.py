@@ -46,6 +46,9 @@ class ScriptedEngine:
     def wake(self) -> None:
         pass
 
+    def free(self) -> None:
+        pass
+
     def recycle(self) -> None:
         self.recycled += 1
 

@@ -31,14 +31,19 @@ class FakeMaker:
         self.step_s = float(options.get("step_s", 0.002))
         self.folder = Path(options["folder"]) if "folder" in options else None
         self.model = ""
+        self.held = False
         self.trap = Path(options["trap"]) if "trap" in options else None
         self.warms_up = bool(options["warm_up"])
         if options.get("broken"):
             raise RuntimeError("it does not start")
         time.sleep(float(options.get("start_s", 0.0)))
 
-    def describe(self) -> dict[str, str]:
-        return {"model": self.model, "device": "cpu"}
+    def describe(self) -> dict[str, Any]:
+        held = [{"name": "fake", "numerics": "safe", "bytes": 1, "parts": []}] if self.held else []
+        return {"model": self.model, "device": "cpu", "held": held}
+
+    def free(self) -> None:
+        self.held = False
 
     def warm_up(self) -> None:
         if self.trap is not None and self.warms_up:
@@ -58,7 +63,7 @@ class FakeMaker:
         if "exit" in words:
             raise SystemExit(3)
         job.emit(PhaseChanged(phase="loading", detail=request.model.checkpoint))
-        self.model = request.model.checkpoint
+        self.model, self.held = request.model.checkpoint, True
         self.wait(job, words)
         for picture in task.pictures:
             try:

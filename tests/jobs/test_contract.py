@@ -91,3 +91,15 @@ def test_skip_leaves_out_one_picture(open_studio: Open, kind: str) -> None:
     studio.queue.skip(job.id)
     done = ended(studio, job.id)
     assert (done.state, [picture for picture, _ in done.images], done.skipped) == ("finished", [0, 2], (1,))
+
+
+def test_memory_is_freed_between_jobs_and_the_engine_says_so(open_studio: Open, kind: str) -> None:
+    studio = open_studio(kind)
+    first = studio.queue.submit(request_of(count=2), client="me", workspace="w")
+    until(lambda: studio.engine.describe()["told"].get("held"))
+    studio.engine.free()  # while it runs or after: the job is made
+    assert ended(studio, first.id).state == "finished"
+    until(lambda: studio.engine.describe()["told"]["held"] == [])
+    again = studio.queue.submit(request_of(), client="me", workspace="w")
+    assert ended(studio, again.id).state == "finished"
+    assert studio.engine.describe()["restarts"] == 0

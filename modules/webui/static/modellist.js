@@ -2,7 +2,9 @@
 import { get } from "./api.js";
 import { boot, has, say } from "./boot.js";
 import { h } from "./dom.js";
+import { values } from "./form.js";
 import { notice } from "./notices.js";
+import { placeOf } from "./memory.js";
 import { picture } from "./picker.js";
 
 let models = [];
@@ -42,6 +44,12 @@ export function cards(query, { chosen, choose }) {
   return found.map((model) => card(model, model === current, choose));
 }
 
+// In use or not, and where it is: on the device, in memory, or on disk only.
+function stateText(model) {
+  const place = say(`memory.state_${placeOf(model.name) || "disk"}`);
+  return names().find(values.checkpoint) === model ? `${say("models.in_use")} · ${place}` : place;
+}
+
 function card(model, isChosen, choose) {
   const problem = model.problem && (model.problem.message || String(model.problem));
   const facts = [model.family_title, size(model.size_bytes)].join(" · ");
@@ -61,7 +69,7 @@ function card(model, isChosen, choose) {
       { class: "text" },
       h("b", {}, model.title),
       h("span", {}, facts),
-      isChosen && h("span", { class: "state" }, say("models.in_use")),
+      h("span", { class: "state" }, stateText(model)),
       problem && h("span", { class: "problem" }, `${say("models.problem")}: ${problem}`),
     ),
   );

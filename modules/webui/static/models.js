@@ -1,7 +1,11 @@
-// The Models tab: every checkpoint with its state, and the details of the selected one.
+// The Models tab: every checkpoint with its state, what lies in memory, and the details of the selected one.
+import { Refused, put } from "./api.js";
 import { say } from "./boot.js";
 import { appears, fill, h } from "./dom.js";
 import { apply, values } from "./form.js";
+import { ledger } from "./memory.js";
+import { sentence } from "./messages.js";
+import { notice } from "./notices.js";
 import { cards, names, refresh, size } from "./modellist.js";
 
 let host = null;
@@ -15,13 +19,9 @@ export async function start() {
   const grid = h("div", { class: "models" });
   const side = h("div", { class: "details" });
   const draw = () => {
-    fill(grid, cards(search.value, { chosen: shown?.name ?? values.checkpoint, choose: select }));
+    fill(grid, cards(search.value, { chosen: shown?.name ?? values.checkpoint, choose: (model) => select(model, draw) }));
     fill(side, shown && details(shown, draw));
     side.hidden = !shown;
-  };
-  const select = (model) => {
-    shown = model;
-    draw();
   };
   search.addEventListener("input", draw);
   host.append(
@@ -34,12 +34,18 @@ export async function start() {
         search,
         h("button", { type: "button", onclick: async () => (await refresh(true), draw()) }, say("models.look_again")),
       ),
+      ledger(),
       grid,
     ),
     side,
   );
   await refresh();
   shown = names().find(values.checkpoint) ?? null;
+  draw();
+}
+
+function select(model, draw) {
+  shown = model;
   draw();
 }
 
@@ -56,8 +62,40 @@ function details(model, draw) {
     h("dl", {}, rows.map(([name, value, kind]) => [h("dt", {}, name), h("dd", { class: kind || "" }, value)]).flat()),
     !inUse &&
       h("button", { type: "button", onclick: async () => (await apply({ set: { checkpoint: model.name } }), draw()) }, say("models.use")),
+    prediction(model, draw),
     vocabulary(model),
   ].filter(Boolean);
+}
+
+// What the network predicts, why that was decided, and another choice, which is kept with the file.
+function prediction(model, draw) {
+  if (!model.prediction) return null;
+  const choose = async (wanted) => {
+    try {
+      await put(`models/${encodeURIComponent(model.name)}/prediction`, { prediction: wanted });
+    } catch (problem) {
+      if (!(problem instanceof Refused)) throw problem;
+      notice("models", sentence(problem), { kind: "warn" });
+      return;
+    }
+    await refresh();
+    select(names().find(model.name), draw);
+  };
+  const options = [["eps", "eps"], ["v", "v"], ["auto", null]];
+  const isChosen = (word) => (word === "auto" ? !model.is_chosen : model.is_chosen && model.prediction === word);
+  return h(
+    "section",
+    { class: "prediction" },
+    h("h3", {}, say("models.prediction", { name: model.prediction })),
+    model.reasons.map((reason) => h("p", { lang: "en" }, reason)),
+    h(
+      "div",
+      { class: "choice-row", role: "group", "aria-label": say("models.prediction", { name: model.prediction }) },
+      options.map(([word, wanted]) =>
+        h("button", { type: "button", "data-key": `prediction-${word}`, "aria-pressed": String(isChosen(word)), onclick: () => choose(wanted) }, say(`models.predicts.${word}`)),
+      ),
+    ),
+  );
 }
 
 // What the starter was taught, where the file says so: lists of words by kind.

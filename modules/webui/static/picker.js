@@ -2,19 +2,24 @@
 import { say } from "./boot.js";
 import { appears, fill, h, icon } from "./dom.js";
 import { apply, onForm, values } from "./form.js";
+import { placeOf } from "./memory.js";
 import { cards, names, refresh } from "./modellist.js";
 import { closePanel, openPanel } from "./panel.js";
+import { now, onChange } from "./store.js";
 
 let row = null;
+let held = ""; // what the engine held when the row was drawn
 
 export async function start() {
   row = await appears("#model_row");
   onForm((changed) => changed.includes("checkpoint") && drawRow());
   await refresh();
   drawRow();
+  onChange(({ engine }) => JSON.stringify(engine?.held) !== held && drawRow());
 }
 
 function drawRow() {
+  held = JSON.stringify(now().engine?.held);
   const chosen = names().find(values.checkpoint);
   const name = chosen ? chosen.title : values.checkpoint || say("control.checkpoint.none");
   fill(
@@ -25,7 +30,7 @@ function drawRow() {
       { class: "model", type: "button", "data-key": "model", "aria-haspopup": "dialog", "aria-describedby": "model_label", onclick: open },
       picture(chosen),
       h("span", { class: "name" }, name),
-      h("span", { class: "family" }, chosen?.family ? chosen.family_title : ""),
+      h("span", { class: "family" }, [chosen?.family && chosen.family_title, chosen && say(`memory.state_${placeOf(chosen.name) || "disk"}`)].filter(Boolean).join(" · ")),
       icon("down"),
     ),
   );
