@@ -78,6 +78,11 @@ class Studio:
         studio._conductor.start()
         return studio
 
+    def notices(self) -> list[WorkbenchError]:
+        """What people should hear about the start: databases that were damaged and set aside."""
+        found = (self.gallery.notice, self._journal.database.notice("queue"), self.canvases.notice)
+        return [notice for notice in found if notice]
+
     @property
     def settings(self) -> Settings:
         """Every setting, as of now."""

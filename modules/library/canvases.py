@@ -36,6 +36,7 @@ class Canvases:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, (_create,), self._APPLICATION)
+        self.notice = self._database.notice("canvas")
 
     def load(self, workspace: str) -> Kept:
         """The workspace's canvas; an empty one of revision 0 where nothing was ever put on it."""

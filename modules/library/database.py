@@ -14,6 +14,10 @@ from modules.library import atomic
 
 Migration = Callable[[sqlite3.Connection], None]
 _IDLE_READERS = 8
+BUSY_S = 10.0  # how long to wait for another program's lock
+# Not ours to open now, but whole for all that we know.
+_ELSEWHERE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+              sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)  # fmt: skip
 
 
 class Database:
@@ -21,7 +25,8 @@ class Database:
 
     ``migrations[k]`` brings version k to k + 1 inside one transaction; the file is backed up before the first of them.
     A file that is cut, emptied or foreign is renamed to ``<name>.bad-<time>`` and the last backup takes its place;
-    ``recovered`` then says "backup" or "empty", so that the owner can fill in what is missing.
+    ``recovered`` then says "backup" or "empty", so that the owner can fill in what is missing. A file that is locked or
+    cannot be reached is not damaged: it stays where it is, and opening raises WorkbenchError "database_busy".
     Raises WorkbenchError "newer_database" for a file written by a later version of the program.
     """
 
@@ -29,6 +34,7 @@ class Database:
         self.path = path
         self.backup_path = path.with_name(path.name + ".backup")
         self.recovered: str | None = None
+        self.recovered_at = 0.0
         self._application = application
         self._migrations = migrations
         self._lock = threading.RLock()
@@ -124,7 +130,7 @@ class Database:
             self._writer.close()
 
     def _connect(self) -> sqlite3.Connection:
-        made = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        made = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         made.row_factory = sqlite3.Row
         made.execute("PRAGMA journal_mode=WAL")
         made.execute("PRAGMA synchronous=FULL")
@@ -134,18 +140,36 @@ class Database:
 
     def _is_sound(self, path: Path) -> bool:
         """Whether this is our database, whole: an empty file passes SQLite's own check but lacks our mark."""
-        connection = sqlite3.connect(path, timeout=10.0)
+        connection = sqlite3.connect(path, timeout=BUSY_S)
         try:
             if connection.execute("PRAGMA application_id").fetchone()[0] != self._application:
                 return False
             return connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as problem:
+            if getattr(problem, "sqlite_errorcode", 0) & 0xFF in _ELSEWHERE:
+                raise WorkbenchError(
+                    f"The database {path.name!r} cannot be opened: {problem}.",
+                    "Close other programs that use it, or see who may read and write it, and start again.",
+                    code="database_busy", status=503,
+                ) from problem  # fmt: skip
             return False
         finally:
             connection.close()
 
+    def notice(self, what: str) -> WorkbenchError | None:
+        """What people should hear where this file was damaged; ``what`` it holds: "gallery", "queue", "form" ..."""
+        if self.recovered is None:
+            return None
+        return WorkbenchError(
+            f"The database {self.path.name!r} was damaged and was set aside; its "
+            + ("last copy took its place." if self.recovered == "backup" else "content begins anew."),
+            "The damaged file was kept beside it, with .bad in its name.",
+            code=f"recovered_{what}", source=self.recovered, at=self.recovered_at,
+        )  # fmt: skip
+
     def _recover(self) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
+        self.recovered_at = time.time()
         for suffix in ("", "-wal", "-shm"):
             damaged = self.path.with_name(self.path.name + suffix)
             if damaged.exists():

@@ -40,8 +40,7 @@ class Gallery:
             self._sequence: int = connection.execute("SELECT COALESCE(MAX(seq), 0) FROM pictures").fetchone()[0]
         self._closing = threading.Event()
         self._care: threading.Thread | None = None
-        if self._database.recovered:
-            self.notice = _notice(self._database.recovered)
+        self.notice = self._database.notice("gallery")
         if background:
             self._care = threading.Thread(target=self._take_care, name="gallery", daemon=True)
             self._care.start()
@@ -280,13 +279,3 @@ def _cursor(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 18:
         raise BadValue("before is no cursor of this gallery.", "Use the `next` of the page before.", field="before")
     return int(text)
-
-
-def _notice(recovered: str) -> WorkbenchError:
-    how = "its last backup and the files" if recovered == "backup" else "the files"
-    return WorkbenchError(
-        f"The gallery's index was damaged and is built anew from {how}; no picture is lost.",
-        "The damaged index was kept beside it, with .bad in its name.",
-        code="gallery_recovered",
-        source=recovered,
-    )

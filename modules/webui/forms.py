@@ -295,6 +295,7 @@ class Drafts:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, (_create,), self._APPLICATION)
+        self.notice = self._database.notice("form")
 
     def load(self, workspace: str) -> Values | None:
         """The stored values, or None for a workspace that nobody used yet."""

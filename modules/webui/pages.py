@@ -188,6 +188,7 @@ class Pages:
             "local": self._studio.settings.is_local(),
             "fresh": fresh,
             "checkpoint": self._models.own(),
+            "notices": [one.as_dict() for one in (*self._studio.notices(), self._drafts.notice) if one],
             "extensions": {
                 found.name: found.kind.words.get(language, {}) for found in self._studio.extensions.all() if found.kind
             },

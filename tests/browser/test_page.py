@@ -213,3 +213,25 @@ def test_a_restart_under_an_open_page_loses_nothing(chromium, tmp_path):
         wait_ready(page)
         assert page.get_by_label("Prompt", exact=True).input_value() == "survives a restart"
         page.context.close()
+
+
+@pytest.mark.timeout(180)
+def test_a_damaged_database_is_told_once(chromium, tmp_path):
+    from tests.browser.conftest import Opener
+
+    with running(tmp_path):
+        pass
+    gallery = tmp_path / ".atelier" / "gallery.sqlite"
+    gallery.write_bytes(b"not a database at all" * 1000)
+    with running(tmp_path) as program:
+        page = Opener(chromium, program.url).open()
+        told = page.locator("#notices").get_by_text("The gallery's index was damaged")
+        expect(told).to_be_visible()
+        page.reload()
+        expect(told).to_be_visible()
+        page.locator("#notices .notice", has_text="The gallery's index").get_by_role("button").click()
+        expect(told).to_have_count(0)
+        page.reload()
+        wait_ready(page)
+        expect(told).to_have_count(0)
+        page.context.close()

@@ -17,7 +17,7 @@ from PIL import Image
 from modules.core.errors import DiskFull, WorkbenchError
 from modules.core.request import GenerationRequest
 from modules.core.settings import CHECKOUT, Settings
-from modules.library import atomic, outputs, picturefile
+from modules.library import atomic, database, outputs, picturefile
 from modules.library.index import Gallery
 from modules.library.outputs import Outputs
 from modules.library.pictures import Entry
@@ -432,3 +432,24 @@ def test_a_picture_that_is_no_picture_never_stops_the_others(gallery):
     states = {picture.path.name: picture.state for picture in gallery.page().items}
     assert states == {**{f"{number}.png": "damaged" for number in range(5)}, "good.png": "ok"}
     assert picturefile.look(folder / "nowhere").whole is False
+
+
+def test_a_locked_index_is_not_taken_for_a_damaged_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_S", 0.1)
+    Gallery(tmp_path, background=False).close()
+    index = tmp_path / ".atelier" / "gallery.sqlite"
+    other = sqlite3.connect(index, isolation_level=None)
+    other.execute("PRAGMA journal_mode=DELETE")
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    before = index.read_bytes()
+    with pytest.raises(WorkbenchError) as caught:
+        Gallery(tmp_path, background=False)
+    assert caught.value.code == "database_busy"
+    other.execute("ROLLBACK")
+    other.close()
+    assert index.read_bytes() == before
+    assert not list(index.parent.glob("*.bad-*"))
+    gallery = Gallery(tmp_path, background=False)
+    assert gallery.notice is None
+    gallery.close()

@@ -59,6 +59,7 @@ keys.start();
 for (const part of [stage, start, verbs, rail, picker, styles, carried, scripts, gallery, models, extensions, settings, drop, taking]) part.start();
 await streaming;
 await rail.loadRecent();
+messages.tellStart();
 decideView();
 root.classList.add("ready");
 

@@ -1,6 +1,6 @@
 // Which words tell which event or error: the server says codes and facts, the page says it in the visitor's language.
 import { post } from "./api.js";
-import { has, say } from "./boot.js";
+import { boot, has, say } from "./boot.js";
 import { apply, controls } from "./form.js";
 import { notice } from "./notices.js";
 import { change } from "./store.js";
@@ -30,6 +30,15 @@ export function warn(event) {
   const off = [say("notice.switch_off"), () => post(`extensions/${name}`, { enabled: false })];
   const actions = event.code === "extension_failed" ? [why, off] : [];
   notice(`warned-${event.code}-${name ?? ""}`, sentence(event), { kind: "warn", actions });
+}
+
+// What went wrong before the page was opened, as a damaged database; once it was closed it is not told again.
+export function tellStart() {
+  for (const problem of boot.notices) {
+    const key = `start-${problem.code}-${problem.facts?.at}`;
+    if (localStorage.getItem(key)) continue;
+    notice(key, sentence(problem), { kind: "warn", onClosed: () => localStorage.setItem(key, "told") });
+  }
 }
 
 // A job that was stopped before all of its pictures were made.

@@ -7,8 +7,8 @@ const host = document.getElementById("notices");
 const open = new Map(); // key -> element
 
 // Show a message; one with the same key is replaced. `actions` are [text, function], `kind` "plain", "warn" or "err",
-// `forMs` takes it away by itself.
-export function notice(key, text, { actions = [], kind = "plain", forMs = 0, closable = true } = {}) {
+// `forMs` takes it away by itself, `onClosed` is called when a person closes it.
+export function notice(key, text, { actions = [], kind = "plain", forMs = 0, closable = true, onClosed = () => {} } = {}) {
   dismiss(key);
   const line = h(
     "div",
@@ -20,7 +20,7 @@ export function notice(key, text, { actions = [], kind = "plain", forMs = 0, clo
     closable &&
       h(
         "button",
-        { class: "small", type: "button", "aria-label": say("notice.close"), onclick: () => dismiss(key) },
+        { class: "small", type: "button", "aria-label": say("notice.close"), onclick: () => (onClosed(), dismiss(key)) },
         icon("close"),
       ),
   );
