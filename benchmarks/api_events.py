@@ -32,11 +32,15 @@ from modules.httpapi.serving import Serving
 from modules.jobs.bus import Bus
 from modules.jobs.journal import Journal
 from modules.jobs.queue import Queue
+from modules.library.blobs import Blobs
+from modules.library.canvases import Canvases
+from modules.planning.phrases import Phrases
 settings = Settings(data_dir=sys.argv[2], port=int(sys.argv[3]))
 journal = Journal(settings.data / "jobs.sqlite")
 bus = Bus(journal)
-studio = SimpleNamespace(settings=settings, bus=bus, queue=Queue(journal, bus), gallery=None, blobs=None,
-                         checkpoints=None, extensions=Registry([]))
+studio = SimpleNamespace(settings=settings, bus=bus, queue=Queue(journal, bus), gallery=None, checkpoints=None,
+                         blobs=Blobs(settings.data / "blobs"), canvases=Canvases(settings.data / "canvas.sqlite"),
+                         phrases=Phrases(settings.data), extensions=Registry([]))
 serving = Serving(settings)
 build_app(studio, gate=serving.gate)
 serving.start()

@@ -23,7 +23,6 @@ SERVER = """
 import sys, time
 from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
-from pathlib import Path
 from modules.core.settings import Settings
 from modules.extend.loader import Registry
 from modules.httpapi.server import build_app
@@ -31,14 +30,21 @@ from modules.httpapi.serving import Serving
 from modules.jobs.bus import Bus
 from modules.jobs.journal import Journal
 from modules.jobs.queue import Queue
-from modules.library.checkpoints import Checkpoint
+from modules.library.blobs import Blobs
+from modules.library.canvases import Canvases
+from modules.planning.phrases import Phrases
+from modules.families.analytic import write_checkpoint
+from modules.library.checkpoints import Catalogue
 settings = Settings(data_dir=sys.argv[2], port=int(sys.argv[3]))
 journal = Journal(settings.data / "jobs.sqlite")
 bus = Bus(journal)
-row = Checkpoint(name="m", path=Path("m.safetensors"), size_bytes=1, mtime_ns=1, family="sd1")
-shelf = SimpleNamespace(list=lambda: [row], find=lambda name: row)
-studio = SimpleNamespace(settings=settings, bus=bus, queue=Queue(journal, bus), gallery=None, blobs=None,
-                         checkpoints=shelf, extensions=Registry([]))
+shelf = settings.data / "models" / "Stable-diffusion"
+shelf.mkdir(parents=True)
+write_checkpoint(shelf / "m.safetensors")
+studio = SimpleNamespace(settings=settings, bus=bus, queue=Queue(journal, bus), gallery=None,
+                         checkpoints=Catalogue(settings), blobs=Blobs(settings.data / "blobs"),
+                         canvases=Canvases(settings.data / "canvas.sqlite"), phrases=Phrases(settings.data),
+                         extensions=Registry([]))
 serving = Serving(settings)
 build_app(studio, gate=serving.gate)
 serving.start()

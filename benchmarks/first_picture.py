@@ -29,7 +29,8 @@ from modules.core.request import GenerationRequest
 from modules.core.settings import CHECKOUT, Settings
 from modules.engine.conditioning import Reader, read
 from modules.engine.residency import Loaded
-from modules.engine.run import latent_shape, run
+from modules.engine.run import run
+from modules.engine.start import latent_shape
 from modules.engine.workshop import Workshop
 from modules.library.checkpoints import Catalogue
 from modules.planning.compile import compile
@@ -63,7 +64,7 @@ def bare(plan: Plan, loaded: Loaded, calls: int) -> float:
     model, one = loaded.model, plan.passes[0]
     told = read(plan.request, plan.passes, 0, Reader(model, loaded.prompts))
     context = torch.cat([told.positive[0].at(0.0, False)["context"], told.negative.at(0.0, False)["context"]])
-    x = torch.randn(1, *latent_shape(loaded, one.canvas))
+    x = torch.randn(1, *latent_shape(model, one.canvas))
     began = time.perf_counter()
     for _ in range(calls):
         model.network(x.repeat(2, 1, 1, 1), 500.0, {"context": context})
