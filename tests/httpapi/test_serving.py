@@ -139,3 +139,18 @@ def test_a_taken_port_is_one_clear_error_and_a_stopped_server_frees_it(settings)
 def test_an_address_of_another_computer_is_refused(tmp_path):
     with pytest.raises(WorkbenchError, match=r"203\.0\.113\.7"):
         Serving(Settings(data_dir=str(tmp_path), host="203.0.113.7", port=free_port()))
+
+
+def test_answers_leave_at_once(settings):
+    """Python gives an accepted socket its listener's protocol, and asyncio sets TCP_NODELAY only where that is TCP."""
+    serving = Serving(settings)
+    serving.start()
+    try:
+        with socket.create_connection(("127.0.0.1", settings.port)) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1")
+            (transport,) = [state.transport for state in serving._server.server_state.connections]
+            accepted = transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        serving.stop()
