@@ -97,7 +97,9 @@ class Desk:
     canvases: object = None
     phrases: object = None
     engine: object = field(
-        default_factory=lambda: SimpleNamespace(describe=lambda: {"state": "ready", "device": "cpu"})
+        default_factory=lambda: SimpleNamespace(
+            describe=lambda: {"state": "ready", "device": "cpu", "rss_bytes": 1, "told": {}}, free=lambda: None
+        )
     )
 
     def estimate(self, request):
