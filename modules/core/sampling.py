@@ -31,17 +31,18 @@ class SamplerFacts:
 
 @dataclass(frozen=True)
 class ScheduleFacts:
-    """One schedule: ``name`` as shown and written, ``id`` as API clients send it."""
+    """One schedule: ``name`` as shown and written, ``id`` as API clients send it, ``aliases`` as others do."""
 
     name: str
     id: str
+    aliases: tuple[str, ...] = ()
 
 
 Row = TypeVar("Row", SamplerFacts, ScheduleFacts)
 
 SAMPLERS: list[SamplerFacts] = [
     SamplerFacts("DPM++ 2M", ("k_dpmpp_2m",), schedule="Karras"),
-    SamplerFacts("Euler a", ("k_euler_a", "k_euler_ancestral"), stochastic=True),
+    SamplerFacts("Euler a", ("k_euler_a", "k_euler_ancestral", "ddpm"), stochastic=True),  # DDPM is its eta of 1
     SamplerFacts("Euler", ("k_euler",)),
     SamplerFacts("Heun", ("k_heun",), second=True),
     SamplerFacts("DDIM", ("ddim",), schedule="Timesteps", unit_noise=True),
@@ -68,13 +69,30 @@ SAMPLERS: list[SamplerFacts] = [
     SamplerFacts("PLMS", ("plms",), schedule="Timesteps", unit_noise=True),
     SamplerFacts("UniPC", ("unipc",), schedule="UniPC", unit_noise=True),
     SamplerFacts("LCM", ("k_lcm",), schedule="LCM", stochastic=True),
+    SamplerFacts("TCD", ("tcd",), schedule="SGM Uniform", stochastic=True),
+    SamplerFacts("DEIS", ("deis",)),
+    SamplerFacts("IPNDM", ("ipndm",)),
+    SamplerFacts("IPNDM_V", ("ipndm_v",)),
+    SamplerFacts("HeunPP2", ("heunpp2",)),
+    SamplerFacts("Gradient Estimation", ("gradient_estimation",)),
+    SamplerFacts("Euler CFG++", ("euler_cfg_pp",), needs_uncond=True),
+    SamplerFacts(
+        "Euler a CFG++", ("Euler Ancestral CFG++", "euler_ancestral_cfg_pp"), stochastic=True, needs_uncond=True
+    ),
+    SamplerFacts(
+        "DPM++ 2S a CFG++",
+        ("DPM++ 2S Ancestral CFG++", "dpmpp_2s_ancestral_cfg_pp"),
+        stochastic=True,
+        second=True,
+        needs_uncond=True,
+    ),
 ]
 
 SCHEDULES: list[ScheduleFacts] = [
     ScheduleFacts("Automatic", "automatic"),
     ScheduleFacts("Karras", "karras"),
     ScheduleFacts("Exponential", "exponential"),
-    ScheduleFacts("SGM Uniform", "sgm_uniform"),
+    ScheduleFacts("SGM Uniform", "sgm_uniform", ("SGMUniform",)),
     ScheduleFacts("Simple", "simple"),
     ScheduleFacts("Normal", "normal"),
     ScheduleFacts("Uniform", "uniform"),
@@ -83,6 +101,11 @@ SCHEDULES: list[ScheduleFacts] = [
     ScheduleFacts("Align Your Steps", "align_your_steps"),
     ScheduleFacts("DDIM", "ddim"),
     ScheduleFacts("Beta", "beta"),
+    ScheduleFacts("Turbo", "turbo"),
+    ScheduleFacts("Align Your Steps GITS", "align_your_steps_GITS"),
+    ScheduleFacts("Align Your Steps 11", "align_your_steps_11"),
+    ScheduleFacts("Align Your Steps 32", "align_your_steps_32"),
+    ScheduleFacts("Linear Quadratic", "linear_quadratic"),
 ]
 
 _BUILT_IN = (tuple(SAMPLERS), tuple(SCHEDULES))
@@ -106,7 +129,8 @@ def find_sampler(name: str, field: str = "sampling.sampler") -> SamplerFacts:
 
 def find_schedule(name: str, field: str = "sampling.schedule") -> ScheduleFacts:
     """The schedule of that name or id, in any case; raises BadValue naming the nearest."""
-    return _find(name, {word.lower(): row for row in SCHEDULES for word in (row.name, row.id)}, "schedule", field)
+    return _find(name, {word.lower(): row for row in SCHEDULES for word in (row.name, row.id, *row.aliases)},
+                 "schedule", field)  # fmt: skip
 
 
 def split_sampler_name(name: str) -> tuple[str, str | None]:

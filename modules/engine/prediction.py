@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modules.families.base import Diffusion
+from modules.families.base import Aligned, Diffusion
 
 Cond = Mapping[str, Tensor]
 """What a network is told beside x and t: tensors by name, each with a leading batch dimension of 1 or b."""
@@ -32,10 +32,16 @@ class DiscreteTimes:
     """
 
     alphas_cumprod: NDArray[np.float64]
+    aligned: Aligned = "sd1"
 
     @classmethod
     def scaled_linear(
-        cls, start: float = 0.00085, end: float = 0.012, steps: int = 1000, zero_snr: bool = False
+        cls,
+        start: float = 0.00085,
+        end: float = 0.012,
+        steps: int = 1000,
+        zero_snr: bool = False,
+        aligned: Aligned = "sd1",
     ) -> "DiscreteTimes":
         """Betas linear in their square root: SD 1.x, 2.x and SDXL with the defaults, Kolors with its own.
 
@@ -48,7 +54,7 @@ class DiscreteTimes:
             signal = np.sqrt(alphas_cumprod)
             signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
             alphas_cumprod = np.maximum(signal**2, LAST_ALPHA)
-        return cls(alphas_cumprod)
+        return cls(alphas_cumprod, aligned)
 
     is_flow = False
 
@@ -79,6 +85,10 @@ class DiscreteTimes:
         """The fractional time at that noise: 0 below the smallest trained sigma, 999 above the largest."""
         return float(np.interp(np.log(sigma), self._log_sigmas, np.arange(len(self.sigmas))))
 
+    def told(self, t: float) -> float:
+        """The noise at a time as the network is told it: the inverse of ``time``."""
+        return self.sigma(t)
+
 
 @dataclass(frozen=True, eq=False)
 class FlowTimes:
@@ -89,6 +99,7 @@ class FlowTimes:
 
     shift: float = 1.0
     steps: int = 1000
+    aligned: Aligned = "sd1"
     is_flow = True
 
     @cached_property
@@ -116,6 +127,10 @@ class FlowTimes:
         """The shifted time (0-1000) that the network is told at that noise."""
         return 1000 * sigma / (1 + sigma)
 
+    def told(self, t: float) -> float:
+        """The noise at a time as the network is told it: the inverse of ``time``."""
+        return t / (1000 - t)
+
 
 @dataclass(frozen=True, eq=False)
 class Ranged:
@@ -128,6 +143,10 @@ class Ranged:
     @property
     def is_flow(self) -> bool:
         return self.clock.is_flow
+
+    @property
+    def aligned(self) -> Aligned:
+        return self.clock.aligned
 
     @property
     def sigmas(self) -> NDArray[np.float64]:
@@ -157,6 +176,10 @@ class Ranged:
         """As the clock's."""
         return self.clock.time(sigma)
 
+    def told(self, t: float) -> float:
+        """As the clock's."""
+        return self.clock.told(t)
+
 
 Times = DiscreteTimes | FlowTimes | Ranged
 """A network's clock: ``sigmas`` it was trained at (rising), ``range``, ``ends`` and ``sigma(t)`` for schedules, and
@@ -181,12 +204,13 @@ class Prediction:
         ``whole_times`` matters to networks that were trained at whole times only, so not to a flow's.
         """
         if diffusion.prediction == "flow":
-            return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps))
+            return cls("flow", FlowTimes(diffusion.shift, diffusion.timesteps, diffusion.aligned))
         times = DiscreteTimes.scaled_linear(
             diffusion.beta_start,
             diffusion.beta_end,
             diffusion.timesteps,
             zero_snr=diffusion.zero_snr or zero_terminal_snr,
+            aligned=diffusion.aligned,
         )
         return cls(diffusion.prediction, times, whole_times)
 

@@ -33,7 +33,7 @@ from modules.engine.denoise import Call, Denoiser, denoise
 from modules.engine.guard import guarded
 from modules.engine.guidance import Negative, Positive, along, guide, with_beside
 from modules.engine.inpaint import Kept, keeping, keeping_before, shown
-from modules.engine.prediction import Prediction
+from modules.engine.prediction import Prediction, Times
 from modules.engine.refiner import past, switching
 from modules.engine.residency import Loaded
 from modules.engine.samplers import SAMPLERS, Sampler
@@ -268,7 +268,8 @@ class _Maker:
             denoiser = (keeping_before if before else keeping)(denoiser, kept)
         with self.teller.walk(loaded, one, _check_finite) as walk, _memory():
             sampler = SAMPLERS[one.sampler]
-            x = denoise(denoiser, x, sigmas, sampler, begin.noise, self.hooks, walk, **_options(sampler, own))
+            x = denoise(denoiser, x, sigmas, sampler, begin.noise, self.hooks, walk,
+                        **_options(sampler, own, prediction.times))  # fmt: skip
         if not bool(x.isfinite().all()):
             raise _Empty
         x = prediction.leave(x, sigmas[-1])
@@ -374,11 +375,12 @@ class _Maker:
         tell_failed_extension(self.job, ExtensionFailed(name, "wrap_denoiser", cause))
 
 
-def _options(sampler: Sampler, own: Sampling) -> dict[str, Any]:
-    """The request's numbers that this sampler knows; what is not said is the sampler's own."""
+def _options(sampler: Sampler, own: Sampling, times: Times) -> dict[str, Any]:
+    """The request's numbers that this sampler knows, and the network's clock; what is not said is the sampler's own."""
     said = {
         "eta": own.eta, "s_churn": own.s_churn, "s_tmin": own.s_tmin, "s_tmax": own.s_tmax, "s_noise": own.s_noise,
         "variant": own.unipc_variant, "lower_order_final": own.unipc_lower_order_final,
+        "times": times,
     }  # fmt: skip
     if sampler.name == "UniPC":
         said["order"] = own.unipc_order

@@ -15,6 +15,7 @@ from modules.core.errors import BadValue
 from modules.core.plan import Pass
 from modules.core.request import Sampling
 from modules.core.sampling import find_sampler
+from modules.engine import aligned
 from modules.engine.prediction import Ranged, Times
 
 Schedule = Callable[..., list[float]]
@@ -30,9 +31,6 @@ COMFY: dict[str, Schedule] = {}
 
 COMFY_DROPS = ("DPM2", "DPM2 a")
 """The samplers that leave out the sigma before the last there."""
-
-ALIGNED = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
-"""The sigmas that Align Your Steps published for SD 1.5."""
 
 
 def schedule(name: str, table: dict[str, Schedule] = SCHEDULES):
@@ -199,14 +197,48 @@ def kl_optimal(n: int, times: Times) -> list[float]:
 
 
 @schedule("Align Your Steps")
+@schedule("Align Your Steps 11")
 def align_your_steps(n: int, times: Times) -> list[float]:
-    """The ten steps that Sabour et al. 2024 (arXiv:2404.14507) found for SD 1.5, log-linear between for another n.
+    """The steps that Sabour et al. 2024 (arXiv:2404.14507) found best for the model: two names for one table."""
+    return aligned.spread(aligned.AYS[times.aligned], n)
 
-    Like A1111, 11 sigmas are 11 steps: the table itself is taken at n = 11, with 0 after it.
+
+@schedule("Align Your Steps 32")
+def align_your_steps_32(n: int, times: Times) -> list[float]:
+    """The same in 32 sigmas, the last of them below all that the network was trained at."""
+    return aligned.spread(aligned.AYS_32[times.aligned], n)
+
+
+@schedule("Align Your Steps GITS")
+def align_your_steps_gits(n: int, times: Times) -> list[float]:
+    """Steps where the walk's path bends: Chen et al. 2024 (arXiv:2405.11326)."""
+    return aligned.spread(aligned.GITS[times.aligned], n)
+
+
+@schedule("Turbo")
+def turbo(n: int, times: Times) -> list[float]:
+    """Trained sigmas at the nearest whole times to k/n of all: 999, 749, 499, 249 for four, as SD Turbo was distilled.
+
+    Sauer et al. 2023 (arXiv:2311.17042), section 3.
     """
-    places = np.linspace(0, 1, n)
-    found = np.exp(np.interp(places, np.linspace(0, 1, len(ALIGNED)), np.log(ALIGNED)))
-    return [*found.tolist(), 0.0]
+    trained = times.sigmas
+    places = [min(max(round(k * len(trained) / n - 1), 0), len(trained) - 1) for k in range(n, 0, -1)]
+    return [*(float(trained[place]) for place in places), 0.0]
+
+
+@schedule("Linear Quadratic")
+def linear_quadratic(n: int, times: Times) -> list[float]:
+    """2.5 % of the noise in equal steps, half of all, the rest in steps that grow: as Mochi 1 and LTX-Video walk.
+
+    Of a flow that is its time as the network is told it.
+    """
+    half, slow, top = n // 2, 0.025, times.range[1]
+    shares = [0.0] if n == 1 else [
+        slow * i / half + max(i - half, 0) ** 2 * (half - slow * n) / (half * (n - half) ** 2) for i in range(n)
+    ]  # fmt: skip
+    if times.is_flow:
+        return [*(times.told(times.time(top) * (1 - share)) for share in shares), 0.0]
+    return [*(top * (1 - share) for share in shares), 0.0]
 
 
 @schedule("DDIM")

@@ -40,13 +40,17 @@ class LatentFormat:
     rgb: tuple[tuple[float, float, float], ...] = ()
 
 
+Aligned = Literal["sd1", "sdxl"]
+"""Whose tables of steps the schedules named Align Your Steps walk."""
+
+
 @dataclass(frozen=True)
 class Diffusion:
     """How the network was taught to see noise: what it predicts, and which noise each of its times stands for.
 
     ``eps`` and ``v`` are variance preserving with ``timesteps`` times and betas that rise as the square of a line
     from sqrt(beta_start) to sqrt(beta_end), with ``zero_snr`` rescaled so that the last time is noise alone; ``flow``
-    is a rectified flow whose times are shifted by ``shift``.
+    is a rectified flow whose times are shifted by ``shift``. ``aligned`` names the published tables of best steps.
     """
 
     prediction: Prediction = "eps"
@@ -55,6 +59,7 @@ class Diffusion:
     beta_end: float = 0.012
     shift: float = 1.0
     zero_snr: bool = False
+    aligned: Aligned = "sd1"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class StableDiffusionXl(LatentDiffusion):
     title = "Stable Diffusion XL"
     latent = LatentFormat(channels=4, downscale=8, multiple=8)
     latent_scale = 0.13025
-    diffusion = Diffusion(prediction="eps")
+    diffusion = Diffusion(prediction="eps", aligned="sdxl")
     defaults = Defaults(
         size=Size(width=1024, height=1024),
         steps={"draft": 12, "good": 25, "best": 40},

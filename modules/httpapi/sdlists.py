@@ -15,6 +15,7 @@ from modules.httpapi.wire import Json
 
 # Things that this program does not have: clients ask for the lists and find them empty.
 EMPTY_LISTS = ("hypernetworks", "face-restorers", "realesrgan-models")
+DEFAULT_RHO = {"Karras": 7.0, "Polyexponential": 1.0}  # of the schedules that a rho bends; -1 of the others
 
 
 def router(studio: Studio) -> APIRouter:
@@ -42,8 +43,11 @@ def _add_sampling(made: APIRouter, studio: Studio) -> None:
     @made.get("/schedulers")
     def schedulers() -> Json:
         """The schedules."""
-        rows = [{"name": row.id, "label": row.name, "aliases": None, "default_rho": -1, "need_inner_model": False}
-                for row in SCHEDULES]  # fmt: skip
+        rows = [
+            {"name": row.id, "label": row.name, "aliases": list(row.aliases) or None,
+             "default_rho": DEFAULT_RHO.get(row.name, -1), "need_inner_model": False}
+            for row in SCHEDULES
+        ]  # fmt: skip
         return Json(rows)
 
     @made.get("/upscalers")

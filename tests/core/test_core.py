@@ -188,12 +188,27 @@ def test_events_survive_both_wires():
 
 def test_sampler_names():
     assert find_sampler("K_EULER_A").name == "Euler a"
+    assert find_sampler("Euler Ancestral CFG++").name == "Euler a CFG++"
+    assert find_sampler("dpmpp_2s_ancestral_cfg_pp").name == "DPM++ 2S a CFG++"
+    assert find_sampler("DDPM").name == "Euler a"
     assert find_schedule("karras").name == "Karras"
+    assert find_schedule("align_your_steps_GITS").name == "Align Your Steps GITS"
+    assert find_schedule("SGMUniform").name == "SGM Uniform"
+    assert split_sampler_name("DPM++ 2M Align Your Steps 11") == ("DPM++ 2M", "Align Your Steps 11")
     assert split_sampler_name("DPM++ 2M Karras") == ("DPM++ 2M", "Karras")
     assert split_sampler_name("Euler a") == ("Euler a", None)
     with pytest.raises(BadValue, match="Eulr") as caught:
         find_sampler("Eulr")
     assert caught.value.facts["nearest"] == "Euler"
+
+
+def test_every_name_of_a_sampler_and_a_schedule_means_one_of_them():
+    for rows in (
+        [(row.name, *row.aliases) for row in SAMPLERS],
+        [(row.name, row.id, *row.aliases) for row in SCHEDULES],
+    ):
+        words = [{word.lower() for word in names} for names in rows]
+        assert sum(map(len, words)) == len(set().union(*words))
 
 
 def test_settings_order_is_file_environment_arguments(tmp_path):

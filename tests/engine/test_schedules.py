@@ -11,9 +11,10 @@ from modules.core.errors import BadValue
 from modules.core.geometry import Size
 from modules.core.plan import Pass
 from modules.core.request import Sampling
-from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction
+from modules.engine.prediction import DiscreteTimes, FlowTimes, Prediction, Ranged
 from modules.engine.schedules import GRIDS, SCHEDULES, later_part, sigmas_for
 from modules.families.base import Diffusion
+from modules.families.sdxl import SDXL
 
 SD = DiscreteTimes.scaled_linear()
 FLOW = FlowTimes(3.0)
@@ -35,7 +36,8 @@ def test_every_schedule_falls_within_what_the_network_knows(name, times):
         assert all(type(sigma) is float and math.isfinite(sigma) for sigma in sigmas)
         assert all(a > b for a, b in itertools.pairwise(sigmas)), n
         assert sigmas[0] <= times.sigmas[-1] * (1 + 1e-3)  # the published table of Align Your Steps is rounded
-        assert min(s for s in sigmas if s > 0) >= times.sigmas[0] * (1 - 6e-3)
+        lowest = 0.015 if name == "Align Your Steps 32" else times.sigmas[0]  # that table goes on below
+        assert min(s for s in sigmas if s > 0) >= lowest * (1 - 6e-3)
         if name in SCHEDULES:
             assert (sigmas[-1] == 0.0) == (name != "KL Optimal")
             assert len(sigmas) == n + 1 or (name == "DDIM" and len(sigmas) > n + 1)
@@ -86,12 +88,59 @@ def test_kl_optimal_has_equal_angles():
     assert [a - b for a, b in itertools.pairwise(angles)] == pytest.approx([(angles[0] - angles[-1]) / 10] * 10)
 
 
-def test_align_your_steps_is_the_published_table():
+SDXL_TIMES = Prediction.of(SDXL.diffusion).times
+
+
+@pytest.mark.parametrize("name", ["Align Your Steps", "Align Your Steps 11"])
+def test_align_your_steps_is_the_published_table(name):
     published = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
-    assert SCHEDULES["Align Your Steps"](11, SD) == pytest.approx([*published, 0.0])
-    doubled = SCHEDULES["Align Your Steps"](21, SD)
+    assert SCHEDULES[name](11, SD) == pytest.approx([*published, 0.0])
+    doubled = SCHEDULES[name](21, SD)
     assert doubled[:-1:2] == pytest.approx(published)
     assert doubled[1] == pytest.approx(math.sqrt(14.615 * 6.475))
+
+
+def test_sdxl_walks_the_tables_that_were_made_for_it():
+    published = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
+    assert SCHEDULES["Align Your Steps"](11, SDXL_TIMES) == pytest.approx([*published, 0.0])
+    assert sigmas_for("Euler", "Align Your Steps 11", 11, Ranged(SDXL_TIMES, 0.1, 10.0))[1] == pytest.approx(6.315)
+    published = [14.615, 4.734, 2.567, 1.529, 0.987, 0.652, 0.418, 0.268, 0.179, 0.127, 0.029]
+    assert SCHEDULES["Align Your Steps GITS"](11, SDXL_TIMES) == pytest.approx([*published, 0.0])
+    assert SCHEDULES["Align Your Steps 32"](32, SDXL_TIMES)[1] == pytest.approx(11.1491618)
+    others = [name for name in SCHEDULES if not name.startswith("Align")]
+    assert all(SCHEDULES[name](20, SDXL_TIMES) == SCHEDULES[name](20, SD) for name in others)
+
+
+def test_gits_is_the_published_table():
+    published = [14.615, 4.617, 2.507, 1.236, 0.702, 0.402, 0.240, 0.156, 0.104, 0.094, 0.029]
+    assert SCHEDULES["Align Your Steps GITS"](11, SD) == pytest.approx([*published, 0.0])
+    assert SCHEDULES["Align Your Steps GITS"](21, SD)[3] == pytest.approx(math.sqrt(4.617 * 2.507))
+
+
+def test_align_your_steps_32_has_32_sigmas_and_ends_below_the_trained_ones():
+    sigmas = SCHEDULES["Align Your Steps 32"](32, SD)
+    assert len(sigmas) == 33
+    assert (sigmas[0], sigmas[16], sigmas[31]) == pytest.approx((14.615, 1.314849, 0.015))
+    assert SCHEDULES["Align Your Steps 32"](63, SD)[:-1:2] == pytest.approx(sigmas[:-1])
+
+
+def test_turbo_takes_the_trained_sigmas_at_equal_shares():
+    assert SCHEDULES["Turbo"](4, SD) == pytest.approx([*(sd_sigma(t) for t in (999, 749, 499, 249)), 0.0])
+    assert SCHEDULES["Turbo"](1, SD) == pytest.approx([sd_sigma(999), 0.0])
+    assert SCHEDULES["Turbo"](3, SD) == pytest.approx([*(sd_sigma(t) for t in (999, 666, 332)), 0.0])
+
+
+def test_linear_quadratic_takes_half_of_the_steps_for_the_first_fortieth():
+    top = sd_sigma(999)
+    shares = [1 - sigma / top for sigma in SCHEDULES["Linear Quadratic"](8, SD)]
+    assert shares[:5] == pytest.approx([0.0, 0.00625, 0.0125, 0.01875, 0.025])
+    assert shares[-1] == 1.0
+    bends = np.diff(shares, 2)
+    assert bends[:3] == pytest.approx([0, 0, 0], abs=1e-12)
+    assert bends[3] == pytest.approx(bends[4] / 2)  # at the seam, where the parabola begins with the line's slope
+    assert bends[4:] == pytest.approx([bends[4]] * 3)
+    flow = [sigma / (1 + sigma) for sigma in SCHEDULES["Linear Quadratic"](8, FLOW)]
+    assert flow == pytest.approx([(1 - share) * (1 - 1e-4) for share in shares], abs=1e-9)
 
 
 def test_ddim_schedule_takes_whole_times_from_1():
@@ -214,7 +263,7 @@ def test_own_ends_and_bend():
         sigmas = sigmas_for("Euler", name, 10, SD, Sampling(sigma_min=0.1, sigma_max=10.0))
         assert sigmas[0] == pytest.approx(10.0, rel=1e-5), name
         assert min(s for s in sigmas if s > 0) >= 0.1 - 1e-9, name
-    for name in ("Uniform", "Simple", "DDIM", "Align Your Steps"):
+    for name in ("Uniform", "Simple", "DDIM", "Align Your Steps", "Turbo"):
         assert sigmas_for("Euler", name, 10, SD, own) == sigmas_for("Euler", name, 10, SD), name
     flow = sigmas_for("Euler", "Normal", 10, FLOW, Sampling(sigma_min=0.1, sigma_max=10.0))
     assert (flow[0], flow[-2]) == (pytest.approx(10.0), pytest.approx(0.1))

@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_used_says_why(see, desk):
 
 def test_samplers_and_schedules(see):
     assert [row["name"] for row in see("/api/v1/samplers").json()["samplers"]] == [row.name for row in SAMPLERS]
-    assert see("/api/v1/schedules").json()["schedules"][1] == {"name": "Karras", "id": "karras"}
+    assert see("/api/v1/schedules").json()["schedules"][1] == {"name": "Karras", "id": "karras", "aliases": []}
 
 
 def test_an_extension_is_switched_and_stays_so(see, tell, louder, desk):

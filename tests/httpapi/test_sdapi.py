@@ -179,7 +179,12 @@ def test_numbers_as_clients_send_them_are_taken():
 
 def test_every_list_that_clients_ask_for_has_its_shape(client):
     assert "Euler a" in client.util_get_sampler_names()
+    schedules = {row["name"]: row for row in client.get_schedulers()}
     assert client.get_schedulers()[1]["label"] == "Karras"
+    assert schedules["align_your_steps_GITS"]["label"] == "Align Your Steps GITS"
+    assert (schedules["sgm_uniform"]["aliases"], schedules["turbo"]["aliases"]) == (["SGMUniform"], None)
+    assert (schedules["karras"]["default_rho"], schedules["turbo"]["default_rho"]) == (7.0, -1)
+    assert {"IPNDM_V", "HeunPP2", "DEIS", "Euler CFG++"} <= set(client.util_get_sampler_names())
     models = client.get_sd_models()
     assert {"exact", "slow", "atelier-starter"} <= {row["model_name"] for row in models}
     assert not any("/" in row["filename"] for row in models)

@@ -259,6 +259,25 @@ def test_comfyui_s_sampler_of_parts():
     assert (request.sampling.cfg_scale, request.model.checkpoint, request.size.width) == (4.5, "net", 1024)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("euler_cfg_pp", "Euler CFG++"), ("euler_ancestral_cfg_pp", "Euler a CFG++"), ("dpmpp_2m_cfg_pp", "DPM++ 2M"),
+     ("dpmpp_2s_ancestral_cfg_pp", "DPM++ 2S a CFG++"), ("heunpp2", "HeunPP2"), ("ipndm_v", "IPNDM_V"),
+     ("gradient_estimation", "Gradient Estimation")],
+)  # fmt: skip
+def test_comfyui_s_samplers_under_our_names(theirs, ours):
+    """Of CFG++ that there is none of here the sampler without it is left."""
+    graph = {
+        "1": node("KSampler", seed=1, steps=20, cfg=1.2, sampler_name=theirs, scheduler="linear_quadratic", denoise=1,
+                  model=["2", 0], positive=["3", 0], negative=["3", 0], latent_image=["4", 0]),
+        "2": node("CheckpointLoaderSimple", ckpt_name="net.safetensors"),
+        "3": node("CLIPTextEncode", text="a fox", clip=["2", 1]),
+        "4": node("EmptyLatentImage", width=512, height=512, batch_size=1),
+    }  # fmt: skip
+    sampling = told(png({"prompt": json.dumps(graph)}))[2].sampling
+    assert (sampling.sampler, sampling.schedule, sampling.cfg_scale) == (ours, "Linear Quadratic", 1.2)
+
+
 def test_a_graph_in_circles_or_without_a_sampler_is_read_as_far_as_it_goes():
     circle = {"1": node("KSampler", positive=["2", 0], latent_image=["1", 0], seed=["2", 0], model=["1", 0]),
               "2": node("Any", positive=["1", 0], value=["1", 0], model=["2", 0])}  # fmt: skip

@@ -6,6 +6,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from modules.engine.denoise import Denoiser, NoiseSource, Step
+from modules.engine.prediction import DiscreteTimes, Times
 from modules.engine.samplers.table import Sigmas, ancestral, sampler, two_a_step
 
 
@@ -63,6 +64,31 @@ def lcm(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, *, s_
         denoised = x = denoiser(x, sigma).x0
         if sigma_next > 0:
             x = denoised + noise(sigma, sigma_next) * (s_noise * sigma_next)
+        yield (step := Step(i, sigma, x, denoised, sigma_next))
+        x = step.x
+
+
+@sampler("TCD")
+def tcd(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: Sigmas,
+    noise: NoiseSource,
+    *,
+    eta: float = 0.3,
+    s_noise: float = 1.0,
+    times: Times = DiscreteTimes.scaled_linear(),
+) -> Iterator[Step]:
+    """Zheng et al. 2024 (arXiv:2402.19159), strategic stochastic sampling.
+
+    Down to 1 - eta of the next time, then noised up to it. ``eta`` is the paper's gamma, ``times`` the network's clock.
+    """
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        denoised = denoiser(x, sigma).x0
+        down = min(sigma_next, times.told((1 - eta) * times.time(sigma_next))) if sigma_next > 0 and eta else sigma_next
+        x = denoised + (x - denoised) * (down / sigma)
+        if down < sigma_next:
+            x = x + noise(sigma, sigma_next) * (s_noise * (sigma_next**2 - down**2) ** 0.5)
         yield (step := Step(i, sigma, x, denoised, sigma_next))
         x = step.x
 

@@ -1,10 +1,9 @@
-"""Samplers that remember earlier answers: DPM++ 2M, PLMS, LMS."""
+"""Samplers that remember the last answer and go on past it: DPM++ 2M, gradient estimation."""
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numpy as np
 from torch import Tensor
 
 from modules.engine.denoise import Denoiser, NoiseSource, Step
@@ -24,50 +23,18 @@ def dpmpp_2m(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) 
         x, last, last_h = step.x, denoised, h
 
 
-def _plms_calls(sigmas: Sigmas) -> int:
-    return len(sigmas) - 1 + (sigmas[1] > 0)
+@sampler("Gradient Estimation")
+def gradient_estimation(
+    denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, *, gamma: float = 2.0
+) -> Iterator[Step]:
+    """Permenter and Yuan 2024 (arXiv:2306.04848), algorithm 2: ``gamma`` of this slope, the rest of the last one's.
 
-
-@sampler("PLMS", calls=_plms_calls)
-def plms(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource) -> Iterator[Step]:
-    """Liu et al. 2022 (arXiv:2202.09778), equation 9: Adams-Bashforth on the noise, the first step as Heun's.
-
-    Its weights are those of equal steps; the second call of the first step is the only extra one.
+    First order, second at a gamma of 3/2. A last step to 0 is Euler's, as elsewhere.
     """
-    weights = {2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
-    slopes: list[Tensor] = []  # newest first
+    last = None
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoiser(x, sigma).x0
-        slopes = [(x - denoised) / sigma, *slopes[:3]]
-        slope = slopes[0]
-        if len(slopes) > 1:
-            slope = sum(w * s for w, s in zip(weights[len(slopes)], slopes, strict=True))
-        elif sigma_next > 0:
-            there = x + slope * (sigma_next - sigma)
-            slope = (slope + (there - denoiser(there, sigma_next).x0) / sigma_next) / 2
-        yield (step := Step(i, sigma, x + slope * (sigma_next - sigma), denoised, sigma_next))
-        x = step.x
-
-
-@sampler("LMS")
-def lms(denoiser: Denoiser, x: Tensor, sigmas: Sigmas, noise: NoiseSource, *, order: int = 4) -> Iterator[Step]:
-    """Adams-Bashforth for these very sigmas: the polynomial through the last slopes, integrated over the step.
-
-    Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, section III.5 (variable steps).
-    """
-    slopes: list[tuple[float, Tensor]] = []  # (sigma, slope), newest first
-    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        denoised = denoiser(x, sigma).x0
-        slopes = [(sigma, (x - denoised) / sigma), *slopes[: int(order) - 1]]
-        for weight, (_, slope) in zip(_weights([s for s, _ in slopes], sigma, sigma_next), slopes, strict=True):
-            x = x + slope * weight
-        yield (step := Step(i, sigma, x, denoised, sigma_next))
-        x = step.x
-
-
-def _weights(known: list[float], start: float, end: float) -> list[float]:
-    """The integral from start to end of each Lagrange polynomial on the known sigmas, exact by Gauss's rule."""
-    nodes, shares = np.polynomial.legendre.leggauss(4)
-    places = (end + start) / 2 + nodes * (end - start) / 2
-    basis = [np.prod([(places - s) / (own - s) for s in known if s != own], axis=0) for own in known]
-    return [float((shares * values).sum() * (end - start) / 2) for values in basis]
+        slope = (x - denoised) / sigma
+        ahead = slope if last is None or sigma_next == 0 else slope * gamma + last * (1 - gamma)
+        yield (step := Step(i, sigma, x + ahead * (sigma_next - sigma), denoised, sigma_next))
+        x, last = step.x, slope

@@ -17,11 +17,15 @@ SAMPLERS: Final = {
     "dpmpp_sde": "DPM++ SDE", "dpmpp_2m": "DPM++ 2M", "dpmpp_2m_sde": "DPM++ 2M SDE",
     "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun", "dpmpp_3m_sde": "DPM++ 3M SDE", "ddim": "DDIM", "plms": "PLMS",
     "pndm": "PLMS", "uni_pc": "UniPC", "unipc": "UniPC", "uni_pc_bh2": "UniPC", "lcm": "LCM", "restart": "Restart",
+    "ddpm": "Euler a", "tcd": "TCD", "deis": "DEIS", "ipndm": "IPNDM", "ipndm_v": "IPNDM_V", "heunpp2": "HeunPP2",
+    "gradient_estimation": "Gradient Estimation", "euler_cfg_pp": "Euler CFG++",
+    "euler_ancestral_cfg_pp": "Euler a CFG++", "dpmpp_2s_ancestral_cfg_pp": "DPM++ 2S a CFG++",
 }  # fmt: skip
 SCHEDULES: Final = {
     "normal": "Normal", "native": "Automatic", "karras": "Karras", "exponential": "Exponential",
     "polyexponential": "Polyexponential", "sgm_uniform": "SGM Uniform", "simple": "Simple", "ddim_uniform": "DDIM",
     "beta": "Beta", "kl_optimal": "KL Optimal", "align_your_steps": "Align Your Steps",
+    "linear_quadratic": "Linear Quadratic", "turbo": "Turbo",
 }  # fmt: skip
 _SUFFIX: Final = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin|sft|gguf)$", re.IGNORECASE)
 _UNREAL: Final = re.compile(r"(?<=[:\[,])\s*-?(?:NaN|Infinity)(?=\s*[,\]}])")
@@ -69,7 +73,8 @@ class Found(Gathering):
         """Sampler and schedule by their words elsewhere; a sampler that there is none of here is a warning."""
         if not isinstance(name, str) or not name:
             return
-        word = name.lower().removeprefix("k_").removesuffix("_gpu").removesuffix("_cfg_pp")
+        word = name.lower().removeprefix("k_").removesuffix("_gpu")
+        word = word if word in SAMPLERS else word.removesuffix("_cfg_pp")
         plain, split = split_sampler_name(name)
         self.take(prefix + "sampler", SAMPLERS.get(word, plain))
         if isinstance(schedule, str) and schedule:
