@@ -58,9 +58,11 @@ class Document:
     def __init__(self, rendered: str, drawn: Drawn, build: int, prefix: str, static: Static) -> None:
         before, rest = _FOREIGN.sub("", rendered).split(_CONFIG, 1)
         self._config, end = json.JSONDecoder().raw_decode(rest)
+        self._config["components"] = [_without_api(part) for part in self._config["components"]]
         self._start = re.sub(r'<base href="[^"]*"', f'<base href="{prefix}/"', before) + _CONFIG
         self._head, self._body = rest[end:].split("</head>", 1)
         self._form = drawn.form
+        self._by_language: dict[str, str] = {}
         self._build = build
         self._prefix = prefix
         self._static = static
@@ -75,14 +77,13 @@ class Document:
         config = {**self._config, "root": visitor.origin + self._prefix, "components": components}
         mode = "" if visitor.theme == "system" else f' theme_mode="{visitor.theme}"'
         body = self._body.replace("<gradio-app", f"{_frame(visitor)}<gradio-app{mode}", 1)
-        known = {"build": self._build, "form": _rows_for_browser(self._form, visitor.language), **boot}
         page = "".join((
             _opened(self._start, visitor),
             _script_json(config),
             self._head,
             self._links(),
             "</head>",
-            body.replace("</body>", self._scripts(visitor, known) + "</body>", 1),
+            body.replace("</body>", self._scripts(visitor, boot) + "</body>", 1),
         ))  # fmt: skip
         return page.replace("<script", f'<script nonce="{nonce}"'), {
             "content-security-policy": POLICY.format(nonce=nonce),
@@ -124,6 +125,13 @@ class Document:
             said["placeholder"] = table(visitor.language).get(f"{row.words}.placeholder", "")
         return said
 
+    def _same(self, language: str) -> str:
+        """The end of a JSON object: what is equal for all visitors of one language, written once."""
+        if language not in self._by_language:
+            known = {"form": _rows_for_browser(self._form, language), "words": dict(table(language))}
+            self._by_language[language] = _script_json(known)[1:]
+        return self._by_language[language]
+
     def _links(self) -> str:
         sheets = [f"{self._prefix}/theme.css?v={self._config.get('theme_hash', '')}"]
         sheets += [self._static.url(name) for name in STYLES]
@@ -132,20 +140,26 @@ class Document:
         links += [f'<link rel="modulepreload" href="{self._static.url(name)}">' for name in self._static.modules()]
         return f"<style>{theme.tokens()}</style>{''.join(links)}<script>{_DARK}</script>"
 
-    def _scripts(self, visitor: Visitor, known: Mapping[str, Any]) -> str:
-        boot = {
-            **known,
+    def _scripts(self, visitor: Visitor, boot: Mapping[str, Any]) -> str:
+        known = {
+            **boot,
+            "build": self._build,
             "language": visitor.language,
             "theme": visitor.theme,
             "workspace": visitor.workspace,
             "values": dict(visitor.values),
-            "words": dict(table(visitor.language)),
             "static": self._static.root,
         }
         return (
-            f'<script type="application/json" id="boot">{_script_json(boot)}</script>'
+            f'<script type="application/json" id="boot">{_script_json(known)[:-1]},'
+            f"{self._same(visitor.language)}</script>"
             f'<script type="module" src="{self._static.url("main.js")}"></script>'
         )
+
+
+def _without_api(part: dict[str, Any]) -> dict[str, Any]:
+    """A component of Gradio's config without what only its page about the API shows: half of all bytes."""
+    return {name: value for name, value in part.items() if not name.startswith("api_info") and name != "example_inputs"}
 
 
 def _opened(start: str, visitor: Visitor) -> str:
