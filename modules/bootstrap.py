@@ -21,6 +21,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 VENV = CHECKOUT / ".venv"
 PYTHONS = ((3, 11), (3, 14))
+ALONE = "requirements-alone.txt"  # packages without what they ask for: see its first lines
 
 # The torch build for what is found in this computer: on Linux the plain one is CUDA's (gigabytes), on Windows CPU's.
 TORCH_INDEXES = {
@@ -107,7 +108,7 @@ def chromium() -> str:
 
 
 def _requirements(tests: bool) -> list[Path]:
-    files = [CHECKOUT / "requirements.txt"]
+    files = [CHECKOUT / "requirements.txt", CHECKOUT / ALONE]
     return [*files, CHECKOUT / "tests" / "requirements.txt"] if tests else files
 
 
@@ -149,7 +150,8 @@ def _set_up(tests: bool) -> None:
         constraint.write_text(torch + "\n")
         _install(pip, [torch, *(["--index-url", index] if index else [])], "torch, the largest part")
         for file in _requirements(tests):
-            _install(pip, ["-r", str(file), "-c", str(constraint)], file.relative_to(CHECKOUT).as_posix())
+            alone = ["--no-deps"] if file.name == ALONE else []
+            _install(pip, [*alone, "-r", str(file), "-c", str(constraint)], file.relative_to(CHECKOUT).as_posix())
     # The tests' set-up completes the program's too.
     for finished in (False, True) if tests else (False,):
         part = _marker(finished).with_suffix(".part")

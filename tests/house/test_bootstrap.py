@@ -19,6 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def checkout(tmp_path, monkeypatch):
     (tmp_path / "tests").mkdir()
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
+    (tmp_path / bootstrap.ALONE).write_text("spandrel==0.4.2\n")
     (tmp_path / "tests" / "requirements.txt").write_text("pytest\n")
     monkeypatch.setattr(bootstrap, "CHECKOUT", tmp_path)
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
@@ -46,6 +47,20 @@ def test_interrupted_set_up_leaves_no_marker(checkout, monkeypatch):
     monkeypatch.setattr(bootstrap, "_install", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bootstrap._set_up(False)
+    assert not bootstrap._is_ready(False)
+
+
+def test_what_stands_alone_brings_nothing_along_and_a_changed_pin_of_it_asks_for_set_up_again(checkout, monkeypatch):
+    commands = []
+    monkeypatch.setenv("ATELIER_TORCH", "cpu")
+    monkeypatch.setattr(bootstrap, "_make_venv", lambda: ["pip"])
+    monkeypatch.setattr(bootstrap, "_pip_is_configured", lambda pip: True)
+    monkeypatch.setattr(bootstrap, "_install", lambda pip, what, name: commands.append((name, "--no-deps" in what)))
+    (checkout / ".venv").mkdir()
+    bootstrap._set_up(True)
+    assert commands[1:] == [("requirements.txt", False), (bootstrap.ALONE, True), ("tests/requirements.txt", False)]
+    assert bootstrap._is_ready(False)
+    (checkout / bootstrap.ALONE).write_text("spandrel==0.4.3\n")
     assert not bootstrap._is_ready(False)
 
 

@@ -7,14 +7,17 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from modules.bootstrap import CHECKOUT, PYTHONS
+from modules.bootstrap import ALONE, CHECKOUT, PYTHONS
 
 VERSIONS = [f"3.{minor}" for minor in range(PYTHONS[0][1], PYTHONS[1][1] + 1)]
 
 
-def pins():
-    """Every line of requirements.txt."""
-    lines = (CHECKOUT / "requirements.txt").read_text("utf-8").splitlines()
+LEFT_OUT = {"torchvision"}  # what those that stand alone ask for and do without
+
+
+def pins(file="requirements.txt"):
+    """Every line of such a file."""
+    lines = (CHECKOUT / file).read_text("utf-8").splitlines()
     return [Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
 
 
@@ -59,5 +62,15 @@ def test_every_package_runs_on_it_and_suits_the_others(python):
 
 
 def test_what_is_installed_is_what_is_pinned():
-    loose = [str(pin) for pin in pins() if not any(one.operator == "==" for one in pin.specifier)]
+    loose = [str(pin) for pin in (*pins(), *pins(ALONE)) if not any(one.operator == "==" for one in pin.specifier)]
     assert loose == []
+
+
+def test_what_stands_alone_finds_all_that_it_asks_for():
+    """Its own needs are brought by the pins, but for what is left out on purpose."""
+    brought = {canonicalize_name(requirement.name) for requirement, _ in needed("3.11")}
+    for pin in pins(ALONE):
+        found = metadata.distribution(pin.name)
+        assert pin.specifier.contains(found.version)
+        asked = {canonicalize_name(Requirement(line).name) for line in found.requires or []}
+        assert asked - brought == LEFT_OUT
