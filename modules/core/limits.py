@@ -78,3 +78,5 @@ EXTENSION_IMPORT_S = 20.0
 # Adapters.
 ADAPTER_KEYS_SHARE = 0.8  # of a file's tensors that must fit the model, or it was made for another
 EMBEDDING_VECTORS = 1_000  # of one textual inversion
+NOTE_CHARACTERS = 2_000  # of what a person says about an adapter
+ADAPTERS_LISTED = 200  # in one answer

@@ -37,7 +37,7 @@ def router(studio: Studio) -> APIRouter:
     @made.get("/media/{id}")
     def full(request: Request, id: str, download: Annotated[bool, Query()] = False) -> Response:
         """A picture's file; ``?download=1`` saves it under a plain name."""
-        return _file(request, studio.gallery.path(checked_id(id)), f"atelier-{id}" if download else None)
+        return file_answer(request, studio.gallery.path(checked_id(id)), f"atelier-{id}" if download else None)
 
     @made.get("/media/{id}/share")
     def share(id: str) -> Response:
@@ -50,7 +50,7 @@ def router(studio: Studio) -> APIRouter:
     @made.get("/media/{id}/thumb")
     def thumb(request: Request, id: str) -> Response:
         """The picture, at most 448 pixels a side."""
-        return _file(request, studio.gallery.thumbnail(checked_id(id)), None)
+        return file_answer(request, studio.gallery.thumbnail(checked_id(id)), None)
 
     @made.put("/api/v1/blobs", status_code=201, openapi_extra=_TAKES_BYTES)
     async def blob(request: Request) -> Json:
@@ -63,12 +63,13 @@ def router(studio: Studio) -> APIRouter:
     @made.get("/api/v1/blobs/{sha256}")
     def kept(request: Request, sha256: str) -> Response:
         """An input picture's own bytes."""
-        return _file(request, studio.blobs.get(sha256), None)
+        return file_answer(request, studio.blobs.get(sha256), None)
 
     return made
 
 
-def _file(request: Request, file: Path, name: str | None) -> Response:
+def file_answer(request: Request, file: Path, name: str | None) -> Response:
+    """A picture file for a browser to keep, its type told by its bytes; raises WorkbenchError for any other file."""
     stat = file.stat()
     etag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
     kept = {"etag": etag, "cache-control": FOR_GOOD, "content-security-policy": POLICY}

@@ -14,7 +14,20 @@ from starlette.exceptions import HTTPException
 
 from modules.core.errors import WorkbenchError
 from modules.core.request import GenerationRequest
-from modules.httpapi import axes, canvas, events, jobs, media, memory, phrases, pictures, program, sdapi, taking
+from modules.httpapi import (
+    adapters,
+    axes,
+    canvas,
+    events,
+    jobs,
+    media,
+    memory,
+    phrases,
+    pictures,
+    program,
+    sdapi,
+    taking,
+)
 from modules.httpapi.answers import App, Message, Receive, Scope, Send, send_json
 from modules.httpapi.gate import Gate
 from modules.httpapi.guests import Guests
@@ -31,6 +44,7 @@ BODIES = (
     jobs.Place,
     jobs.Pause,
     canvas.Drawn,
+    adapters.Said,
     phrases.NewStyle,
     phrases.StyleName,
     taking.Pasted,
@@ -120,7 +134,7 @@ def api(studio: Studio) -> FastAPI:
         """Server-sent events after the number in Last-Event-ID or ``after`` (neither: from now on)."""
         return streams.answer(request)
 
-    for room in (jobs, pictures, media, program, phrases, axes, memory, canvas, taking, sdapi):
+    for room in (jobs, pictures, media, program, adapters, phrases, axes, memory, canvas, taking, sdapi):
         made.include_router(room.router(studio))
     made.mount("/x", Guests(studio))
     _tell_errors(made, Discretion(studio.settings))

@@ -1,9 +1,8 @@
-"""Which LoRAs and textual inversions there are: found fast, known by their headers, named, searched, hashed."""
+"""Which LoRAs and textual inversions there are: found fast, known by their headers, named, hashed."""
 
 import contextlib
 import difflib
 import hashlib
-import json
 import os
 import re
 import sqlite3
@@ -11,105 +10,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 from modules.core import limits
 from modules.core.errors import ModelError, WorkbenchError
 from modules.core.settings import Settings
 from modules.library import adaptercards
-from modules.library.adaptercards import Card, Facts
+from modules.library.adapter import Adapter, Kind, State, as_json, from_row
+from modules.library.adaptercards import Facts
+from modules.library.adapterfolders import Entry, read_folder
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
 
-Kind = Literal["lora", "embedding"]
-State = Literal["here", "missing", "changed"]
 FOLDERS: Final[Mapping[Kind, tuple[str, ...]]] = {"lora": ("lora", "lycoris", "loras"), "embedding": ("embeddings",)}
 """Of the models folder, as people have them, in any case."""
 
-SUFFIXES: Final = (".safetensors", ".pt", ".ckpt", ".bin")
-_BESIDE: Final = tuple(sorted(adaptercards.suffixes(), key=len, reverse=True))
-_PAYLOAD: Final = 12  # digits of the hash that infotext shows
 _LOOK_AGAIN_S: Final = 1.0  # at folders, whose time says whether anything came or went
 _LOOK_CLOSER_S: Final = 30.0  # at every file
 _DEEPEST: Final = 8
 _LEARN_AT_ONCE: Final = 256
 _CHUNK_BYTES: Final = 4 * limits.MIB
-
-Stamp = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """One file. ``path`` stays inside the program; ``name`` is the path below its folder without the suffix.
-
-    ``facts`` and ``card`` are None until the file was read, the hashes until the background got there: ``sha256`` of
-    the file, ``payload_sha256`` of what follows its header (AutoV3). ``problem`` says why a file cannot be used.
-    """
-
-    kind: Kind
-    name: str
-    path: Path
-    size_bytes: int
-    mtime_ns: int
-    beside: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
-    beside_stamp: str = ""
-    facts: Facts | None = None
-    card: Card | None = None
-    sha256: str | None = None
-    payload_sha256: str | None = None
-    problem: ModelError | None = None
-
-    @property
-    def stamp(self) -> Stamp:
-        return self.size_bytes, self.mtime_ns
-
-    @property
-    def family(self) -> str | None:
-        """The architecture that it was made for; None where nothing tells."""
-        return (self.facts.family if self.facts else None) or (self.card.family if self.card else None)
-
-    @property
-    def short_hash(self) -> str:
-        """12 digits as infotext writes them: of a LoRA's payload, of an embedding's file; empty if not known."""
-        if self.kind == "embedding":
-            return (self.sha256 or "")[:_PAYLOAD]
-        return (self.payload_sha256 or (self.facts.hash if self.facts else ""))[:_PAYLOAD]
-
-    @property
-    def alias(self) -> str:
-        """The name that its trainer gave it, which other programs write into prompts."""
-        return (self.facts.alias if self.facts else "") or self.name.rpartition("/")[2]
-
-    @property
-    def preview(self) -> Path | None:
-        """The picture beside it."""
-        return adaptercards.preview(self.beside)
-
-    @cached_property
-    def words(self) -> str:
-        """All that a search looks through, in lower case."""
-        facts, card = self.facts or Facts(), self.card or Card()
-        parts = [
-            self.name,
-            facts.alias,
-            card.title,
-            card.activation,
-            card.notes,
-            *card.words,
-            *facts.tags,
-            *facts.kinds,
-        ]
-        return "\n".join(parts).lower()
-
-
-class Found(NamedTuple):
-    """A page of a search, and how many there are in all."""
-
-    adapters: Sequence[Adapter]
-    total: int
 
 
 def _first_version(connection: sqlite3.Connection) -> None:
@@ -137,7 +59,7 @@ class Adapters:
         self._lock = threading.RLock()
         self._found: dict[tuple[Kind, str], Adapter] = {}
         self._remembered: dict[str, Adapter] = {}
-        self._folders: dict[str, tuple[int, list[_Entry]]] = {}
+        self._folders: dict[str, tuple[int, list[Entry]]] = {}
         self._index: _Index | None = None
         self._looked_at = self._looked_closer_at = -1e9
         self._closing = threading.Event()
@@ -150,21 +72,6 @@ class Adapters:
     def list(self, kind: Kind) -> Sequence[Adapter]:
         """All of a kind by name, unusable ones with their problem; what came or went shows within a second."""
         return self._indexed().sorted[kind]
-
-    def search(
-        self, kind: Kind, query: str = "", family: str | None = None, offset: int = 0, limit: int = 100
-    ) -> Found:
-        """Those that hold every word of the query in their name, alias, trigger words, tags or notes, by name.
-
-        ``family`` leaves out what is known to be made for another architecture.
-        """
-        words = query.lower().split()
-        fitting = [
-            one
-            for one in self.list(kind)
-            if all(word in one.words for word in words) and (family is None or one.family in (None, family))
-        ]
-        return Found(fitting[offset : offset + limit], len(fitting))
 
     def find(self, kind: Kind, name: str) -> Adapter:
         """The usable file of that name, file name, alias or hash (10 to 64 digits), its header read.
@@ -252,7 +159,7 @@ class Adapters:
             self._found, self._index = found, None
             self._wake.set()
 
-    def _entries(self) -> Iterator[tuple[Kind, str, "_Entry"]]:
+    def _entries(self) -> Iterator[tuple[Kind, str, Entry]]:
         for root in self.folders:
             with contextlib.suppress(OSError):
                 self._folders[str(root)] = root.stat().st_mtime_ns, []
@@ -263,7 +170,7 @@ class Adapters:
                             for name, entry in self._walk(place, "", _DEEPEST, ()):
                                 yield kind, name, entry
 
-    def _walk(self, folder: Path, prefix: str, deeper: int, above: tuple[str, ...]) -> Iterator[tuple[str, "_Entry"]]:
+    def _walk(self, folder: Path, prefix: str, deeper: int, above: tuple[str, ...]) -> Iterator[tuple[str, Entry]]:
         """(name, entry) of the files in a folder and below; links are followed, never in circles."""
         real = os.path.realpath(folder)
         if real in above:
@@ -271,7 +178,7 @@ class Adapters:
         try:
             changed = folder.stat().st_mtime_ns
             known = self._folders.get(str(folder))
-            entries = known[1] if known and known[0] == changed else _read_folder(folder)
+            entries = known[1] if known and known[0] == changed else read_folder(folder)
         except OSError:
             return
         self._folders[str(folder)] = changed, entries
@@ -298,7 +205,7 @@ class Adapters:
                     self._found[one.kind, one.name] = one
             self._index = None
             rows = [
-                (str(one.path), one.size_bytes, one.mtime_ns, one.beside_stamp, _as_json(one), one.sha256,
+                (str(one.path), one.size_bytes, one.mtime_ns, one.beside_stamp, as_json(one), one.sha256,
                  one.payload_sha256)
                 for one in learnt
             ]  # fmt: skip
@@ -310,7 +217,7 @@ class Adapters:
         with self._lock:
             with self._database.reading() as connection:
                 rows = connection.execute("SELECT * FROM adapters").fetchall()
-            self._remembered = {row["path"]: _from_row(row) for row in rows}
+            self._remembered = {row["path"]: from_row(row) for row in rows}
             for key, one in self._found.items():
                 known = self._remembered.get(str(one.path))
                 if one.facts is None and known is not None and known.stamp == one.stamp:
@@ -345,17 +252,6 @@ class Adapters:
                 if (digests := hashes(one.path, self._closing.is_set)) and self.state(one) == "here":
                     self._keep([replace(one, sha256=digests[0], payload_sha256=digests[1])])
             self._wake.wait(_LOOK_CLOSER_S)
-
-
-class _Entry(NamedTuple):
-    """A file or a folder of one folder, as it was listed."""
-
-    stem: str
-    path: Path
-    is_folder: bool
-    stamp: Stamp
-    beside: Mapping[str, Path]
-    beside_stamp: str
 
 
 class _Index:
@@ -404,7 +300,7 @@ def hashes(path: Path, stop: Callable[[], bool] = lambda: False) -> tuple[str, s
     return whole.hexdigest(), payload.hexdigest()
 
 
-def _same_or_fresh(kind: Kind, name: str, entry: _Entry, known: Adapter | None) -> Adapter:
+def _same_or_fresh(kind: Kind, name: str, entry: Entry, known: Adapter | None) -> Adapter:
     """What is known of a listed file, if it is still that file; what is new about it is None until it is read."""
     if known is None or (known.path, known.stamp) != (entry.path, entry.stamp):
         return Adapter(kind, name, entry.path, *entry.stamp, entry.beside, entry.beside_stamp)
@@ -424,38 +320,6 @@ def _changed_at(folder: str) -> int:
         return 0
 
 
-def _read_folder(folder: Path) -> list[_Entry]:
-    files: dict[str, tuple[Path, Stamp]] = {}
-    folders: list[_Entry] = []
-    beside: dict[str, dict[str, tuple[Path, Stamp]]] = {}
-    with os.scandir(folder) as listed:
-        for entry in listed:
-            name = entry.name
-            if name.startswith(".") or name.encode("utf-8", "ignore").decode() != name:
-                continue
-            stem, suffix = os.path.splitext(name)
-            try:
-                if suffix.lower() in SUFFIXES and entry.is_file():
-                    files[stem] = Path(entry.path), _stamp(entry)
-                elif entry.is_dir():
-                    folders.append(_Entry(name, Path(entry.path), True, (0, 0), {}, ""))
-                elif ending := next((ending for ending in _BESIDE if name.lower().endswith(ending)), ""):
-                    beside.setdefault(name[: -len(ending)], {})[ending] = Path(entry.path), _stamp(entry)
-            except OSError:
-                continue  # gone between the listing and now
-    entries = folders
-    for stem, (path, stamp) in files.items():
-        cards = beside.get(stem, {})
-        said = ";".join(f"{ending}{when}" for ending, (_, when) in sorted(cards.items()))
-        entries.append(_Entry(stem, path, False, stamp, {ending: where for ending, (where, _) in cards.items()}, said))
-    return sorted(entries, key=lambda entry: entry.stem)
-
-
-def _stamp(entry: os.DirEntry[str]) -> Stamp:
-    stat = entry.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
 def _read(one: Adapter) -> Adapter:
     card = adaptercards.card(one.beside)
     if one.path.suffix.lower() != ".safetensors":
@@ -469,38 +333,6 @@ def _read(one: Adapter) -> Adapter:
         return replace(one, facts=adaptercards.read(one.path, one.kind), card=card, problem=None)
     except ModelError as problem:
         return replace(one, facts=Facts(), card=card, problem=problem)
-
-
-def _as_json(one: Adapter) -> str:
-    facts = one.facts._asdict() if one.facts else None
-    card = one.card._asdict() if one.card else None
-    problem = one.problem.as_dict() if one.problem else None
-    return json.dumps({"kind": one.kind, "name": one.name, "facts": facts, "card": card, "problem": problem})
-
-
-def _from_row(row: sqlite3.Row) -> Adapter:
-    said: dict[str, Any] = json.loads(row["facts"])
-    facts: dict[str, Any] | None = said["facts"]
-    problem: dict[str, Any] | None = said["problem"]
-    return Adapter(
-        said["kind"], said["name"], Path(row["path"]), row["size_bytes"], row["mtime_ns"],
-        beside_stamp=row["beside"], sha256=row["sha256"], payload_sha256=row["payload_sha256"],
-        facts=_facts(facts) if facts else None,
-        card=_card(said["card"]) if said["card"] else None,
-        problem=ModelError(problem["message"], problem["hint"], code=problem["code"], **problem.get("facts", {}))
-        if problem else None,
-    )  # fmt: skip
-
-
-def _card(said: dict[str, Any]) -> Card:
-    said["words"] = tuple(said["words"])
-    return Card(**said)
-
-
-def _facts(said: dict[str, Any]) -> Facts:
-    said["kinds"], said["tags"] = tuple(said["kinds"]), tuple(said["tags"])
-    said["embeddings"] = {name: (count, widths) for name, (count, widths) in said["embeddings"].items()}
-    return Facts(**said)
 
 
 def _folder(kind: Kind) -> str:

@@ -7,8 +7,8 @@ from typing import Protocol
 from modules.core.errors import ModelError, WorkbenchError
 from modules.core.plan import AdapterFile, EmbeddingFile, Remark
 from modules.core.request import GenerationRequest
+from modules.library.adapter import Adapter, Kind
 from modules.library.adapterkeys import FAMILIES
-from modules.library.adapters import Adapter, Kind
 from modules.library.checkpoints import Checkpoint
 from modules.prompt import tags
 from modules.prompt.grammar import When

@@ -11,7 +11,9 @@ import pytest
 from modules.core.errors import ModelError
 from modules.core.settings import Settings
 from modules.library.adapterkeys import Place, family, groups, kind, place
+from modules.library.adapternotes import FILE, PLACE, Notes
 from modules.library.adapters import Adapters
+from modules.library.adaptersearch import search
 
 KOHYA = {
     "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 768),
@@ -271,12 +273,12 @@ def test_search_finds_words_anywhere_and_pages(models, open_adapters):
     write(models / "Lora" / "wide.safetensors", lora("lora_unet_input_blocks_4_1_transformer_blocks_1_attn1_to_k"))
     adapters = open_adapters(hashing=True)
     wait_for(lambda: all(one.facts for one in adapters.list("lora")))
-    assert [one.name for one in adapters.search("lora", "INK 3").adapters] == ["ink 3"]
-    assert [one.name for one in adapters.search("lora", "alias2").adapters] == ["ink 2"]
-    page = adapters.search("lora", "ink", offset=1, limit=2)
+    assert [one.name for one in search(adapters, kind="lora", query="INK 3").adapters] == ["ink 3"]
+    assert [one.name for one in search(adapters, kind="lora", query="alias2").adapters] == ["ink 2"]
+    page = search(adapters, kind="lora", query="ink", offset=1, limit=2)
     assert ([one.name for one in page.adapters], page.total) == (["ink 1", "ink 2"], 5)
-    assert adapters.search("lora", "", family="sd1").total == 5
-    assert [one.name for one in adapters.search("lora", "", family="sdxl").adapters] == ["wide"]
+    assert search(adapters, kind="lora", family="sd1").total == 5
+    assert [one.name for one in search(adapters, kind="lora", family="sdxl").adapters] == ["wide"]
 
 
 @pytest.mark.parametrize(
@@ -304,3 +306,27 @@ def test_embeddings_bundled_in_a_lora_are_known(models, open_adapters):
     write(models / "Lora" / "ink.safetensors", {**KOHYA, **bundled})
     found = open_adapters().find("lora", "ink").facts.embeddings
     assert found == {"my word": (2, {"text": 768}), "pair": (3, {"text": 768, "text_2": 1280})}
+
+
+def test_what_a_person_says_is_found_kept_and_never_written_beside_the_file(open_adapters, models, tmp_path):
+    for number in range(3):
+        write(models / "Lora" / f"ink {number}.safetensors")
+    before = sorted(path.name for path in (models / "Lora").iterdir())
+    adapters, notes = open_adapters(), Notes(tmp_path)
+    notes.keep(adapters.list("lora")[2], {"favourite": True, "words": "Brush Strokes", "weight": 0.7})
+    told = Notes(tmp_path).all()  # as another start reads it
+    assert told["lora", "ink 2"] == (0.7, "Brush Strokes", None, True)
+    assert [one.name for one in search(adapters, notes=told).adapters] == ["ink 2", "ink 0", "ink 1"]
+    assert [one.name for one in search(adapters, "brush", notes=told).adapters] == ["ink 2"]
+    notes.keep(adapters.list("lora")[2], {"favourite": False, "words": None, "weight": None})
+    assert notes.all() == {}
+    assert sorted(path.name for path in (models / "Lora").iterdir()) == before
+
+
+def test_notes_that_were_edited_into_nonsense_are_as_if_not_there(tmp_path):
+    (tmp_path / PLACE).mkdir()
+    file = tmp_path / PLACE / FILE
+    file.write_text('[{"kind": "lora", "name": "a", "weight": 1e9, "favourite": 1}, {"kind": "x"}, 3]')
+    assert Notes(tmp_path).all() == {("lora", "a"): (None, None, None, False)}
+    file.write_text("{")
+    assert Notes(tmp_path).all() == {}
