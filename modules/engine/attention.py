@@ -61,7 +61,8 @@ def used(network: nn.Module) -> str:
 
 def _attentions(network: nn.Module) -> Iterator[Any]:
     for path, module in network.named_modules():
-        if path.endswith((".attn1", ".attn2")) and hasattr(module, "set_processor"):
+        plain = getattr(module, "norm_q", None) is None  # a transformer's own normalises queries and keys
+        if plain and path.endswith((".attn1", ".attn2")) and hasattr(module, "set_processor"):
             yield module
 
 

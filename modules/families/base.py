@@ -259,6 +259,10 @@ class Family(ABC):
         if not self.detect(shapes):
             raise ModelError(f"This is no {self.title} checkpoint.", "Choose another one.", code="model_unknown")
 
+    def lacks(self, shapes: Shapes) -> ModelError | None:
+        """What a file of this family would need beside what is in it, as the error to show; None for a whole one."""
+        return None
+
     def match(self, evidence: Evidence) -> Match | None:
         """What this file is, or None; see `modules.families.evidence` for the order in which its signs count."""
         from modules.families.evidence import decide

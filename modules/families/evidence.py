@@ -89,6 +89,8 @@ def _channels(evidence: Evidence) -> int:
 
 def _diffusion(family: Family, evidence: Evidence) -> tuple[Diffusion, tuple[str, ...]]:
     usual, shapes = family.diffusion, evidence.shapes
+    if usual.prediction == "flow":  # a flow is its network's own, no file says otherwise
+        return usual, ()
     spoken = evidence.metadata.get("modelspec.prediction_type", "").lower()
     said: Prediction | None = {"epsilon": "eps", "eps": "eps", "v": "v"}.get(spoken)  # type: ignore[assignment]
     zero_snr = "ztsnr" in shapes

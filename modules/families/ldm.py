@@ -44,6 +44,8 @@ class LatentDiffusion(Family):
     """A family of this layout: its text encoders by the prefixes of their tensors."""
 
     latent_scale: float
+    latent_shift: float = 0.0  # taken from the latents before they are scaled
+    is_quantised: bool = True  # whether 1x1 convolutions stand between the autoencoder's halves
     texts: Mapping[str, tuple[str, ...]]  # part -> the prefixes under which files hold it
 
     def examine(self, shapes: Shapes) -> None:
@@ -58,28 +60,23 @@ class LatentDiffusion(Family):
     ) -> dict[str, nn.Module]:
         """The UNet ("network") and the autoencoder ("vae"), and the text encoders by part, all filled."""
         import torch
-        from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         prefixes = [prefix for among in self.texts.values() for prefix in among]
         refuse_unknown(self, shapes, (UNET, VAE, *prefixes))
-        unet_config, vae_config = self.unet_facts(shapes), vae_facts(self, shapes)
+        unet_config = self.unet_facts(shapes)
+        vae_facts(self, shapes)  # what is missing is told before anything is read
         with torch.device("meta"):
-            unet, vae = UNet2DConditionModel(**unet_config), AutoencoderKL(**vae_config)
+            unet = UNet2DConditionModel(**unet_config)
         reader = Reader(weights, shapes, device)
-        made: dict[str, nn.Module] = {}
-        for part, network, prefix, dtype, convert, config, what in (
-            ("network", unet, UNET, numerics.network, convert_ldm_unet_checkpoint, unet_config, "UNet"),
-            ("vae", vae, VAE, numerics.vae, convert_ldm_vae_checkpoint, vae_config, "autoencoder"),
-        ):
-            found = reader.read(prefix, dtype)
-            converted = convert(dict(found), config)
-            refuse_left_over(self, found, converted, what)
-            fill(self, network, converted, what)
-            if numerics.channels_last:
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            made[part] = network
+        found = reader.read(UNET, numerics.network)
+        converted = convert_ldm_unet_checkpoint(dict(found), unet_config)
+        refuse_left_over(self, found, converted, "UNet")
+        fill(self, unet, converted, "UNet")
+        if numerics.channels_last:
+            unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        made: dict[str, nn.Module] = {"network": unet, "vae": autoencoder(self, reader, shapes, numerics)}
         for part, among in self.texts.items():
             made[part] = self.build_text(part, reader, among, numerics.text)
         return made
@@ -177,7 +174,9 @@ class LatentDiffusionModel(Model):
     def decode(self, latents: Tensor) -> Tensor:
         """As `Model.decode`."""
         vae = self.part("vae")
-        return vae.decode((latents / self.family.latent_scale).to(vae.dtype), return_dict=False)[0].float()
+        family = self.family
+        latents = latents / family.latent_scale + family.latent_shift
+        return vae.decode(latents.to(vae.dtype), return_dict=False)[0].float()
 
     def decode_bytes(self, size: Size) -> int:
         """Measured at 256 to 512 px in both dtypes: 8 to 10 planes of the finest level at once."""
@@ -186,8 +185,7 @@ class LatentDiffusionModel(Model):
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """As `Model.encode_pixels`."""
-        vae = self.part("vae")
-        return vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() * self.family.latent_scale
+        return self.posterior(pixels)[0]
 
     @property
     def beside(self) -> Literal["", "mask", "picture"]:
@@ -198,7 +196,7 @@ class LatentDiffusionModel(Model):
         """As `Model.posterior`."""
         vae = self.part("vae")
         found, scale = vae.encode(pixels.to(vae.dtype)).latent_dist, self.family.latent_scale
-        return found.mean.float() * scale, found.std.float() * scale
+        return (found.mean.float() - self.family.latent_shift) * scale, found.std.float() * scale
 
     def picture_beside(self, pixels: Tensor) -> Tensor:
         """As `Model.picture_beside`: the latents without their scale (Brooks et al. 2022, arXiv:2211.09800)."""
@@ -269,11 +267,31 @@ def vae_facts(family: LatentDiffusion, shapes: Shapes) -> dict[str, Any]:
         "up_block_types": ["UpDecoderBlock2D"] * len(widths),
         "block_out_channels": widths,
         "layers_per_block": LAYERS_PER_LEVEL,
-        "latent_channels": shape_of(family, shapes, VAE + "post_quant_conv.weight")[1],
+        "latent_channels": shape_of(
+            family, shapes, VAE + ("post_quant_conv.weight" if family.is_quantised else "decoder.conv_in.weight")
+        )[1],
+        "use_quant_conv": family.is_quantised,
+        "use_post_quant_conv": family.is_quantised,
         "norm_num_groups": GROUPS,
         "sample_size": 512,
         "scaling_factor": family.latent_scale,
     }
+
+
+def autoencoder(family: LatentDiffusion, reader: Reader, shapes: Shapes, numerics: Numerics) -> nn.Module:
+    """The filled autoencoder of a file."""
+    import torch
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    facts = vae_facts(family, shapes)
+    with torch.device("meta"):
+        vae = AutoencoderKL(**facts)
+    found = reader.read(VAE, numerics.vae)
+    converted = convert_ldm_vae_checkpoint(dict(found), facts)
+    refuse_left_over(family, found, converted, "autoencoder")
+    fill(family, vae, converted, "autoencoder")
+    return vae.to(memory_format=torch.channels_last) if numerics.channels_last else vae  # type: ignore[call-overload]
 
 
 # CLIP's text encoder as OpenCLIP names it, and as transformers does.

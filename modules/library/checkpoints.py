@@ -34,7 +34,7 @@ _INVOKEAI = "main"  # in each of its folders of one family
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 VOCABULARY = "atelier.vocabulary"
 _LOOK_AGAIN_S = 1.0
-_RECOGNITION = 3  # raised whenever files would be recognised otherwise than before
+_RECOGNITION = 4  # raised whenever files would be recognised otherwise than before
 _DEEPEST = 8
 _CHUNK_BYTES = 8 * limits.MIB
 
@@ -346,8 +346,9 @@ def _recognise(name: str, path: Path, size_bytes: int, mtime_ns: int) -> Checkpo
         return replace(plain, problem=problem)
     if match is None:
         return replace(plain, problem=_stranger(path))
+    lacking = base.family(match.family).lacks(evidence.shapes)
     return replace(
-        plain, family=match.family, title=evidence.metadata.get("modelspec.title") or plain.title,
+        plain, problem=lacking, family=match.family, title=evidence.metadata.get("modelspec.title") or plain.title,
         prediction=match.diffusion.prediction, zero_snr=match.diffusion.zero_snr, variant=match.variant,
         reasons=match.reasons, defaults=match.defaults, metadata=dict(evidence.metadata),
     )  # fmt: skip
