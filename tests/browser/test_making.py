@@ -1,9 +1,12 @@
 """From a press of Generate to a file, through reloads, stops and a second press."""
 
+import io
 import re
 
+from PIL import Image
 from playwright.sync_api import expect
 
+from modules.core.events import Preview
 from tests.browser.conftest import wait_ready
 
 
@@ -121,3 +124,28 @@ def test_ten_tabs_are_all_live(opener):
     generate(pages[0])
     for page in pages:
         expect(page.get_by_alt_text("seen by ten").first).to_be_visible()
+
+
+def files_of(*folders):
+    """Every file below these folders but what SQLite, the log and the browser write for themselves."""
+    found = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return {path for path in found if ".sqlite" not in path.name and path.suffix != ".log"}
+
+
+def test_two_hundred_previews_leave_no_file(page, program):
+    page.evaluate("() => window.performance.clearResourceTimings()")
+    before = files_of(program.data)
+    jpeg = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(jpeg, "JPEG")
+    write(page, "many previews")
+    use_slow(page)
+    generate(page)
+    expect(page.get_by_role("region", name="Picture").get_by_role("progressbar")).to_be_visible()
+    job = program.studio.bus.snapshot()["running"]["job"]
+    for _ in range(200):
+        program.studio.bus.publish(Preview(job=job, picture=0, width=64, height=64, jpeg=jpeg.getvalue()))
+    expect(page.get_by_alt_text("many previews").first).to_be_visible()
+    made = files_of(program.data) - before
+    assert {path.suffix for path in made} <= {".png", ".webp", ".jpg"}
+    assert len([path for path in made if path.suffix == ".png"]) == 1  # the picture itself; the rest is its thumbnail
+    assert len(made) <= 2
