@@ -1,5 +1,6 @@
 // Starts every module once Gradio's form is there, and decides what the stage shows first.
 import { boot, say } from "./boot.js";
+import * as adapters from "./adapters.js";
 import * as beside from "./beside.js";
 import * as carried from "./carried.js";
 import * as column from "./column.js";
@@ -56,7 +57,7 @@ form.watch(controls);
 if (form.look()) form.saveSoon();
 generate.start();
 keys.start();
-for (const part of [stage, start, verbs, rail, picker, styles, carried, scripts, gallery, models, extensions, settings, drop, taking]) part.start();
+for (const part of [stage, start, verbs, rail, picker, styles, adapters, carried, scripts, gallery, models, extensions, settings, drop, taking]) part.start();
 await streaming;
 await rail.loadRecent();
 messages.tellStart();
