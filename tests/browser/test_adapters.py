@@ -34,7 +34,6 @@ def test_a_lora_goes_into_the_prompt_and_out_and_is_told_about(page, shelf):
     card.click()
     expect(box).to_have_value("a fox <lora:ink 007:0.6> ink wash")
     expect(card).to_have_attribute("aria-pressed", "true")
-    page.screenshot(path="/tmp/lorapanel.png")
     card.click()
     expect(box).to_have_value("a fox")
     panel.get_by_role("button", name="About ink 007").click()
@@ -44,3 +43,20 @@ def test_a_lora_goes_into_the_prompt_and_out_and_is_told_about(page, shelf):
     expect(box).to_have_value("a fox <lora:ink 007:0.8> ink wash")
     page.keyboard.press("Escape")
     expect(page.locator("#adapters_open")).to_be_focused()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_the_label_row_has_room(opener, language, width):
+    locale = {"en": "en-US", "zh": "zh-CN"}[language]
+    page = opener.open(width=width, height=900, locale=locale)
+    page.locator("#txt2img_prompt textarea").fill("a red fox in the snow " * 8)
+    page.wait_for_timeout(600)
+    page.screenshot(path=f"/tmp/row-{language}-{width}.png")
+    edges = page.evaluate(
+        """() => { const words = document.createRange();
+          words.selectNodeContents(document.querySelector("#txt2img_prompt span[data-testid=block-info]"));
+          const [label, beside] = [words, document.getElementById("beside_prompt")];
+          return [label.getBoundingClientRect().right, beside.getBoundingClientRect().left]; }"""
+    )
+    assert edges[0] <= edges[1]

@@ -34,7 +34,7 @@ def test_chinese_is_chinese():
     neutral = re.compile(r"[\u4e00-\u9fff]|^[\W\d_]*$|^[\W\d_]*(\{\w+\}[\W\d_]*)+$")
     foreign = {
         "name", "header.other", "header.other_code", "header.other_lang", "control.noise.cpu", "control.noise.gpu",
-        "family.sd1", "models.size_kb", "models.size_mb", "models.size_gb", "settings.choice.en",
+        "family.sd1", "adapters.open", "models.size_kb", "models.size_mb", "models.size_gb", "settings.choice.en",
         "settings.choice.png", "settings.choice.jpeg", "settings.choice.webp",
     }  # fmt: skip
     assert {key for key, text in words.table("zh").items() if not neutral.search(text)} == foreign
