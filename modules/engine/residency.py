@@ -13,11 +13,11 @@ import os
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -93,6 +93,15 @@ class Loaded:
         return sum(part.bytes for part in self.parts.values() if part.place == place)
 
 
+@dataclass
+class Tool:
+    """A network that belongs to no model; ``network.model`` is its module."""
+
+    name: str
+    network: Any
+    bytes: int
+
+
 Load = Callable[[ModelFile, Numerics, torch.device, Callable[[], None]], Model]
 Examine = Callable[[ModelFile], None]
 
@@ -119,6 +128,15 @@ class Residency:
         self._waits = device.type not in ("cpu", "mps")  # whether weights can lie elsewhere than where they are used
         self._kept: OrderedDict[Key, Loaded] = OrderedDict()
         self._uses = 0
+        self._tools: dict[Hashable, Tool] = {}
+
+    def tool(self, key: Hashable, name: str, load: Callable[[], Any]) -> Any:
+        """A network beside the models, as an upscaler: one is kept, and it is the first to go for room."""
+        if key not in self._tools:
+            self._tools.clear()
+            made = load()
+            self._tools[key] = Tool(name, made, placing.size_bytes(made.model))
+        return self._tools[key].network
 
     def has(self, file: ModelFile, numerics: Numerics) -> bool:
         """Whether this very file is loaded with this profile."""
@@ -153,7 +171,8 @@ class Residency:
         give_back()
 
     def unload(self) -> None:
-        """Let every model go."""
+        """Let everything go."""
+        self._tools.clear()
         self._kept.clear()
         give_back()
 
@@ -165,7 +184,8 @@ class Residency:
         """
         if not self._kept:
             return False
-        others = [key for key in list(self._kept)[:-1]]
+        tools, others = bool(self._tools), [key for key in list(self._kept)[:-1]]
+        self._tools.clear()
         for key in others:
             del self._kept[key]
         (loaded,) = self._kept.values()
@@ -180,17 +200,29 @@ class Residency:
         if sliced:
             attention.install(network, attention.SLICED)
         give_back()
-        return bool(others) or moved or sliced
+        return tools or bool(others) or moved or sliced
 
     def ledger(self) -> list[dict[str, object]]:
         """What is loaded, for people: name, profile, bytes, its parts' bytes and places; the last one used is last."""
-        return [
+        where = "device" if self._waits else "memory"
+        tools = [
+            {
+                "name": one.name, "numerics": "fp32", "bytes": one.bytes,
+                "parts": [{"part": "upscaler", "bytes": one.bytes, "place": where}],
+            }
+            for one in self._tools.values()
+        ]  # fmt: skip
+        return tools + [
             {
                 "name": one.file.name, "numerics": one.numerics.name, "bytes": one.bytes,
                 "parts": [{"part": name, "bytes": part.bytes, "place": part.place} for name, part in one.parts.items()],
             }
             for one in self._kept.values()
         ]  # fmt: skip
+
+    def newest(self) -> str:
+        """The name of the model that was used last; empty where none is loaded."""
+        return next((one.file.name for one in reversed(self._kept.values())), "")
 
     def watch(self) -> list[weakref.ref[Model]]:
         """Weak references to the loaded models: what is still alive after `unload` is a leak."""
@@ -233,6 +265,7 @@ class Residency:
     def _make_room(self, file: ModelFile, needed: int) -> None:
         if not self._too_full(needed):
             return
+        self._tools.clear()
         self._examine(file)
         if self._waits:
             self._clear(needed)
@@ -245,7 +278,9 @@ class Residency:
         return bool(self._kept) and self._on_device() + needed > self._room()
 
     def _on_device(self) -> int:
-        return sum(one.bytes_in("device") for one in self._kept.values())
+        return sum(one.bytes_in("device") for one in self._kept.values()) + sum(
+            one.bytes for one in self._tools.values()
+        )
 
     def _in_memory(self) -> int:
         return sum(one.bytes_in("memory") + one.bytes_in("passing") for one in self._kept.values())

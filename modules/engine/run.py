@@ -41,6 +41,7 @@ from modules.engine.source import Source, prepare
 from modules.engine.start import Picture, beside, enlarge, from_latents, from_noise, keep, read_source
 from modules.engine.telling import Job, Teller, tell_failed_extension
 from modules.engine.tiling import tiled
+from modules.engine.upscalers import finder
 from modules.engine.workshop import Workshop
 from modules.extend.hooks import Hooks
 from modules.families.base import SAFE, Numerics
@@ -182,7 +183,8 @@ class _Maker:
         if self.request.start and self._source is None:
             self._source = prepare(self.request.start, self.request.size, self.workshop.inputs)
         varied = plan.variation_seeds[place] if plan.variation_seeds else None
-        return Picture(plan, plan.seeds[place], varied, self._source, self.job.check)
+        find = finder(self.workshop.upscalers, self.workshop.residency, self.job.check)
+        return Picture(plan, plan.seeds[place], varied, self._source, self.job.check, find)
 
     def _load(self, model: str, numerics: Numerics) -> Loaded:
         file, residency = self.plan.models[model], self.workshop.residency

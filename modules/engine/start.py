@@ -48,6 +48,7 @@ class Picture:
     variation_seed: int | None
     source: Source | None
     check: Check
+    upscaler: Callable[[str], upscale.Upscaler | None] = upscale.UPSCALERS.get
 
     def has(self, switch: Switch) -> bool:
         """Whether this picture is made by that rule of another program."""
@@ -148,7 +149,7 @@ def enlarge(picture: Picture, before: Pass, one: Pass, models: tuple[Model, Mode
         larger = upscale.enlarge_latents(latents, height, width, name)
     else:
         small = finish(decode(models[0], latents, picture.check), crop(before.canvas, before.canvas), truncate=True)
-        pixels = upscale.enlarge_pixels(small, whole, name)
+        pixels = upscale.enlarge_pixels(small, whole, name, picture.upscaler)
         larger = picture.encoded(models[1], as_pixels(pixels))
     _, height, width = latent_shape(models[1], one.canvas)
     return upscale.middle_of(larger, height, width)

@@ -1,5 +1,6 @@
 """Enlarging between two passes: latents along lines or steps, or the decoded picture by an upscaler of pixels."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -51,19 +52,22 @@ def register_upscaler(name: str, upscaler: Upscaler) -> None:
     UPSCALERS[name] = upscaler
 
 
-def enlarge_pixels(pixels: Pixels, size: Size, name: str) -> Pixels:
+def enlarge_pixels(
+    pixels: Pixels, size: Size, name: str, find: Callable[[str], Upscaler | None] = UPSCALERS.get
+) -> Pixels:
     """A picture [h w 3] at exactly ``size``: enlarged until it covers that, then resampled (Lanczos).
 
     Raises BadValue for an upscaler that is not here.
     """
-    if name not in UPSCALERS and name != NONE:
+    upscaler = find(name) if name != NONE else None
+    if upscaler is None and name != NONE:
         raise BadValue(f"The upscaler {name!r} is not here any more.", "Choose another one.", field="hires.upscaler")
     for _ in range(MOST_TIMES):
         factor = max(size.width / pixels.shape[1], size.height / pixels.shape[0])
-        if factor <= 1 or name == NONE:
+        if factor <= 1 or upscaler is None:
             break
         before = pixels.shape
-        pixels = UPSCALERS[name].enlarge(pixels, factor)
+        pixels = upscaler.enlarge(pixels, factor)
         if pixels.shape == before:
             break
     if (pixels.shape[1], pixels.shape[0]) == (size.width, size.height):

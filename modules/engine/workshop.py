@@ -13,6 +13,7 @@ from modules.extend.loader import Registry
 from modules.families.base import Numerics
 from modules.library import blobs
 from modules.library.blobs import Blobs
+from modules.library.upscalers import Upscalers
 
 NOTES = "numerics.json"  # in the data folder
 
@@ -26,6 +27,7 @@ class Workshop:
         self.device = device_for(settings.device)
         self.residency = Residency(self.device, loading.load, loading.examine)
         self.pace = Pace()
+        self.upscalers = Upscalers(settings.model_folders, settings.data)
         self.inputs = Blobs(settings.data / blobs.FOLDER, reads_only=True)
         self._profile: Numerics | None = None
 
@@ -40,7 +42,7 @@ class Workshop:
     def describe(self) -> dict[str, Any]:
         """``model`` (the last one used, or empty), ``device``, all ``held``, and a GPU's memory; plain data."""
         loaded = self.residency.ledger()
-        about = {"model": loaded[-1]["name"] if loaded else "", "device": str(self.device), "held": loaded}
+        about = {"model": self.residency.newest(), "device": str(self.device), "held": loaded}
         if self.device.type == "cuda":
             about |= {"free_bytes": free_bytes(self.device), "total_bytes": total_bytes(self.device)}
         return about

@@ -43,6 +43,7 @@ class EngineMaker:
     def make(self, task: Task, job: WorkerJob) -> None:
         """Make the task's pictures with the preferences of the moment."""
         self._prefer(task.settings)
+        self._catalogue.upscalers.refresh()  # a file may be new since the last job
         self._fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
 
     def describe(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from modules.library.adapters import Adapters
 from modules.library.choices import Choice, Choices, Prediction, means
 from modules.library.database import Database
 from modules.library.pictures import APPLICATION
+from modules.library.upscalers import Upscalers
 from modules.library.vaes import Vaes
 
 FOLDERS = ("stable-diffusion", "checkpoints")  # as people have them, in any case; files beside them count too
@@ -105,7 +106,8 @@ class Catalogue:
     No weight is read to list them: a file's header is read once and remembered in the data folder under its path, size
     and time. With ``hashing`` a thread of low priority works through the sha256 of files that have none: for the one
     process that shows them. ``settings`` may be replaced: its ``checkpoint`` is meant by the empty name. ``folders``
-    stand in for the two. ``adapters`` are the LoRAs and embeddings of the same folders. Safe to use from any thread.
+    stand in for the two. ``adapters``, ``vaes`` and ``upscalers`` are those of the same folders. Safe to use from
+    any thread.
     """
 
     def __init__(self, settings: Settings, folders: Sequence[Path] | None = None, *, hashing: bool = False) -> None:
@@ -114,6 +116,7 @@ class Catalogue:
         self.folders = tuple(dict.fromkeys(folder.resolve() for folder in wanted))
         self.adapters = Adapters(settings, self.folders, hashing=hashing)
         self.vaes = Vaes(self.folders)
+        self.upscalers = Upscalers(self.folders, settings.data)
         self._choices = Choices(settings.data)
         self._database = Database(settings.data / ".cache" / "models.sqlite", (_first_version,), APPLICATION)
         self._lock = threading.RLock()
@@ -196,6 +199,7 @@ class Catalogue:
             self._recognised_by.update(dict.fromkeys((one.path for one in learnt), families))
             self._looked_at = time.monotonic()
             self._remember(learnt)
+        self.upscalers.refresh()
         if learnt:
             self._wake.set()
 
