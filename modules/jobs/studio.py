@@ -53,6 +53,7 @@ class Studio:
         self.blobs = Blobs(settings.data / blobs.FOLDER)
         self.canvases = Canvases(settings.data / canvases.FILE)
         self.checkpoints = Catalogue(settings, hashing=True)
+        self.checkpoints.upscalers.refresh()  # the form is drawn with their names
         self.extensions = extensions(settings)
         self.phrases = Phrases(settings.data)
         self.engine = LocalEngine(
