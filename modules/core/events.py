@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from modules.core.part import Part
 
-Phase = Literal["loading", "reading", "steps", "decoding", "saving"]
+Phase = Literal["loading", "reading", "steps", "decoding", "saving", "merging"]
 
 
 class Event(Part):
@@ -55,7 +55,7 @@ class PhaseChanged(Event):
 
 
 class StepFinished(Event):
-    """One denoiser call is done: the unit of progress."""
+    """One denoiser call is done: the unit of progress. Of a merge, so many MiB of the result are written."""
 
     type: Literal["step"] = "step"
     durable: ClassVar[bool] = False

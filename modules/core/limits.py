@@ -32,6 +32,14 @@ STYLES = 64
 STYLE_NAME = 200  # characters
 EXTENSIONS_PER_REQUEST = 64
 
+# A merge of checkpoints.
+MERGE_AMOUNT = (-1.0, 2.0)  # beyond 0-1 it goes on past B, or away from it
+MERGE_BLOCKS = 64
+MERGE_NAME_BYTES = 150
+BLOCK_WEIGHTS_CHARACTERS = 400
+MERGE_SYNC_BYTES = 256 * MIB  # written between two syncs: the last one is short, and so is a cancel
+MERGE_SPARE_BYTES = 64 * MIB  # left free on the disk beside the result
+
 # The queue.
 QUEUED_JOBS = 1_000
 QUEUED_JOBS_PER_CLIENT = 1_000  # one user by default, who may fill the queue

@@ -18,7 +18,6 @@ from torch import Tensor
 from modules.core.errors import ModelError
 from modules.core.plan import ModelFile, VaeFile
 from modules.engine import attention
-from modules.families import layouts
 from modules.families.base import Evidence, Match, Model, Numerics, Shapes, family, recognise
 from modules.families.ldm import UNET, VAE
 from modules.library import folders, header, vaes
@@ -168,18 +167,14 @@ def tensors_of(file: ModelFile, check: Callable[[], None] = lambda: None) -> Ite
 
 def with_vae(checkpoint: Tensors, vae: Weights) -> Named:
     """The checkpoint with the other file's autoencoder in the place of its own."""
-    prefix = vaes.prefix_of(vae.shapes)
-    if prefix is None:
+    names = vaes.original_names(vae.shapes)
+    if names is None:
         raise ModelError(
             f"The file {vae.path.name} holds no autoencoder.", "Choose another VAE, or the model's own.",
             code="model_layout", field="vae", file=vae.path.name,
         )  # fmt: skip
     own = {name: (checkpoint, name) for name in checkpoint if not name.startswith(VAE)}
-    others = {
-        VAE + layouts.vae_name(name.removeprefix(prefix)): (vae, name)
-        for name in vae
-        if name.startswith(prefix) and not name.removeprefix(prefix).startswith(("loss.", "model_ema."))
-    }
+    others = {name: (vae, there) for name, there in names.items()}
     made = Named({**own, **others})
     _same_latents(checkpoint, made, vae.path.name)
     return made

@@ -73,6 +73,9 @@ class Defaults:
     schedule: str = "Automatic"
 
 
+Use = Literal["weights", "beside", "spare"]
+"""Of a checkpoint's tensor: the networks read it; small and told by it (marks, schedules); left from training."""
+
 Variant = Literal["text", "inpaint", "edit"]
 """What a network sees beside the noisy latents: nothing, a mask and the masked picture, or a picture to change."""
 
@@ -276,6 +279,10 @@ class Family(ABC):
     def origin(self, part: str, name: str, names: Collection[str], shapes: Shapes) -> Origin | None:
         """The tensor of a checkpoint that the part's weight ``name`` is read from; None where nobody can say."""
         return None
+
+    def use_of(self, name: str) -> Use:
+        """What a tensor of a checkpoint is for: a merge mixes weights, keeps what is beside them, drops the spare."""
+        return "weights"
 
     def prediction_of(self, evidence: Evidence) -> tuple[Prediction, str] | None:
         """What shapes or one tensor's numbers say of the prediction, and why; None where they say nothing."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modules.core.errors import ModelError
 from modules.core.geometry import Size
-from modules.families.base import SAFE, Family, Model, Numerics, Origin, Shapes
+from modules.families.base import SAFE, Family, Model, Numerics, Origin, Shapes, Use
 from modules.families.layouts import unet_name
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ LEFT_ALONE_ENDS = (
     "cond_stage_model.transformer.text_projection.weight",
     "conditioner.embedders.0.transformer.text_projection.weight",  # of SDXL's first encoder; its second's is used
 )  # fmt: skip
+SPARE = ("model_ema.", "first_stage_model.loss.", "loss.")  # of those, what only a training goes on with
 
 
 class LatentDiffusion(Family):
@@ -102,6 +103,13 @@ class LatentDiffusion(Family):
             if is_open_clip(shapes, prefix):
                 return in_open_clip(plain, prefix)
         return None
+
+    def use_of(self, name: str) -> Use:
+        """As `Family.use_of`: the networks by their prefixes."""
+        if is_left_alone(name):
+            return "spare" if name.startswith(SPARE) else "beside"
+        prefixes = (UNET, VAE, *(prefix for among in self.texts.values() for prefix in among))
+        return "weights" if name.startswith(prefixes) else "spare"
 
     def unet_facts(self, shapes: Shapes) -> dict[str, Any]:
         """The UNet's configuration in diffusers' words."""

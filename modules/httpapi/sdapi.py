@@ -153,7 +153,7 @@ def _add_making(made: APIRouter, dialect: Dialect) -> None:
         if snapshot["running"]:
             with contextlib.suppress(NotFound):
                 job = studio.queue.job(snapshot["running"]["job"])
-                count, kind = len(job.pictures), "img2img" if job.request.start else "txt2img"
+                count, kind = len(job.pictures), "img2img" if getattr(job.request, "start", None) else "txt2img"
         return Json(sdresult.progress(snapshot, count, kind, not skip_current_image))
 
 
@@ -238,8 +238,8 @@ def _answer(dialect: Dialect, asked: Asked) -> dict[str, Any]:
             error.get("message", "The job failed."), error.get("hint", ""), code=error.get("code", "failed"), status=500
         )
     cells = [studio.gallery.get(image) for job in jobs for _, image in job.images]
-    sheets = [one for job in jobs if job.request.sheet for one in studio.gallery.of_job(job.id)
-              if one.picture == len(job.request.sheet.cells)]  # fmt: skip
+    sheets = [one for job in jobs if job.pictured.sheet for one in studio.gallery.of_job(job.id)
+              if one.picture == len(job.pictured.sheet.cells)]  # fmt: skip
     pictures = [*sheets, *(cells if sdselectable.wants_cells(payload) or not sheets else ())]
     format = str(translation.overrides.get(FORMAT) or dialect.options()[FORMAT])
     quality = studio.settings.image_quality

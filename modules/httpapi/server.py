@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 from modules.core.errors import WorkbenchError
+from modules.core.merging import MergeRequest
 from modules.core.request import GenerationRequest
 from modules.httpapi import (
     adapters,
@@ -22,6 +23,7 @@ from modules.httpapi import (
     jobs,
     media,
     memory,
+    merges,
     phrases,
     pictures,
     program,
@@ -43,6 +45,8 @@ BODIES = (
     jobs.Submission,
     jobs.Place,
     jobs.Pause,
+    MergeRequest,
+    merges.MergeSubmission,
     canvas.Drawn,
     adapters.Said,
     phrases.NewStyle,
@@ -134,7 +138,7 @@ def api(studio: Studio) -> FastAPI:
         """Server-sent events after the number in Last-Event-ID or ``after`` (neither: from now on)."""
         return streams.answer(request)
 
-    for room in (jobs, pictures, media, program, adapters, phrases, axes, memory, canvas, taking, sdapi):
+    for room in (jobs, pictures, media, program, adapters, phrases, axes, memory, merges, canvas, taking, sdapi):
         made.include_router(room.router(studio))
     made.mount("/x", Guests(studio))
     _tell_errors(made, Discretion(studio.settings))

@@ -11,6 +11,7 @@ from PIL import Image
 from modules.core import limits
 from modules.core.errors import WorkbenchError
 from modules.core.events import AnyEvent, GalleryChanged, ImageFinished, ImageMade, Warned
+from modules.core.merging import MergeRequest
 from modules.core.request import GenerationRequest
 from modules.jobs.job import Job
 from modules.jobs.ledger import Ledger
@@ -142,6 +143,8 @@ class Collector:
 
         One that cannot be made costs no cell and no job: its owner hears of it.
         """
+        if isinstance(job.request, MergeRequest):
+            return
         sheet, script = job.request.sheet, job.request.script
         if sheet is None or script is None or len(sheet.cells) < 2:
             return
@@ -180,7 +183,7 @@ class Collector:
             if self._ledger.has_picture(job.id, made.picture):
                 return
             kept.saved = self._outputs.save(
-                made.pixels, request=job.request, facts=self._complete(dict(made.facts)),
+                made.pixels, request=job.pictured, facts=self._complete(dict(made.facts)),
                 picture=made.picture, seed=made.seed, job=job.id, elapsed_s=kept.elapsed_s,
                 width=made.width, height=made.height,
             )  # fmt: skip

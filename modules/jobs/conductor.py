@@ -14,6 +14,7 @@ import psutil
 from modules.core import limits
 from modules.core.errors import DiskFull, ExtensionFailed, WorkbenchError
 from modules.core.events import AnyEvent, EngineChanged, ImageMade, PhaseChanged, Warned
+from modules.core.merging import MergeRequest
 from modules.jobs.bus import Bus
 from modules.jobs.collect import NO_ROOM, Collector
 from modules.jobs.engine import Ended, Engine, Said, Skipped, Task
@@ -159,7 +160,7 @@ class Conductor:
         if not job.unmade:
             self._conclude(Ended(job.id, "finished"))
         else:
-            self._course = Course(self._estimates, job, about["model"] or job.request.model.checkpoint, about["device"])
+            self._course = Course(self._estimates, job, about["model"], about["device"])
             made = tuple(picture for picture, _ in job.images)
             request = job.request.model_dump(mode="json")
             self._engine.submit(Task(job.id, request, job.unmade, made, self._preferences()))
@@ -282,7 +283,8 @@ class Conductor:
             self._job = None
         self._course = None
         if self._job is None:
-            self._asked_by = job.request.model.checkpoint
+            if not isinstance(job.request, MergeRequest):  # which leaves the loaded model as it is
+                self._asked_by = job.request.model.checkpoint
             self._look.set()
             self._tidy(job)
 

@@ -6,7 +6,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from modules.core.events import AnyEvent, Phase, PhaseChanged
+from modules.core import limits
+from modules.core.events import AnyEvent, Phase, PhaseChanged, StepFinished
+from modules.core.merging import MergeRequest
 from modules.core.request import GenerationRequest
 from modules.jobs.job import Job
 from modules.jobs.journal import Journal, Transaction
@@ -88,6 +90,10 @@ class Estimates:
         loading = 0.0 if is_loaded else self.seconds("loading", model, device) or 0.0
         return loading + pictures * sum(part or 0.0 for part in parts)
 
+    def merge(self, size_bytes: int) -> float | None:
+        """How long a merge may take whose result has this size."""
+        return self.seconds("merging", "", "", size_bytes / limits.MIB)
+
     def _keep(self, key: _Key, rate: float) -> None:
         with self._lock:
             self._rates.setdefault(key, deque(maxlen=SAMPLES)).append(rate)
@@ -105,23 +111,28 @@ class Course:
     def __init__(
         self, estimates: Estimates, job: Job, model: str, device: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._estimates, self._job, self._model, self._device, self._clock = estimates, job, model, device, clock
+        whole = job.request
+        self._whole = None if isinstance(whole, MergeRequest) else whole
+        self._request = self._whole.at(0) if self._whole else None
+        self._model = model or (self._whole.model.checkpoint if self._whole else "")
+        self._estimates, self._device, self._clock = estimates, device, clock
         self._started = self._picture_started = self._phase_started = clock()
         self._phase: Phase | None = None
-        self._request = job.request.at(0)
         self._seconds: dict[Phase, float] = {}  # of the picture being made; two passes add up
 
     def hear(self, event: AnyEvent) -> AnyEvent:
         """The same event; a phase comes back with its estimate where the engine itself had none."""
+        if isinstance(event, StepFinished) and self._phase == "merging":
+            return self._merged(event)
         if not isinstance(event, PhaseChanged):
             return event
         self._leave()
         if event.phase == "loading" and event.detail:
             self._model = event.detail
-        if self._job.request.sheet:
-            self._request = self._job.request.at(event.picture)
+        if self._whole and self._whole.sheet:
+            self._request = self._whole.at(event.picture)
         self._phase, self._phase_started = event.phase, self._clock()
-        if event.estimate_s is not None:
+        if event.estimate_s is not None or self._request is None:
             return event
         amount = work(event.phase, self._request)
         seconds = self._estimates.seconds(event.phase, self._model, self._device, amount)
@@ -134,14 +145,23 @@ class Course:
     def picture_ended(self) -> None:
         """A picture is saved: learn how long each of its phases took."""
         self._leave()
+        request = self._request
+        assert request is not None  # a merge makes no picture
         for phase, seconds in self._seconds.items():
-            self._estimates.learn(phase, self._model, self._device, work(phase, self._request), seconds)
+            self._estimates.learn(phase, self._model, self._device, work(phase, request), seconds)
         self._seconds.clear()
         self._picture_started = self._clock()
 
     def elapsed_s(self) -> float:
         """Since this attempt began."""
         return max(0.0, self._clock() - self._started)
+
+    def _merged(self, event: StepFinished) -> StepFinished:
+        """A merge's step with the time that is left; the last one is learnt from."""
+        taken = self._clock() - self._phase_started
+        if event.call == event.calls:
+            self._estimates.learn("merging", "", "", event.call, taken)
+        return event.model_copy(update={"eta_s": taken / event.progress - taken if event.progress else None})
 
     def _leave(self) -> None:
         if self._phase is not None:

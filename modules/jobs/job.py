@@ -3,10 +3,14 @@
 import json
 import sqlite3
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from modules.core.errors import BadValue
+from modules.core.merging import MergeRequest
 from modules.core.request import GenerationRequest
 
+Wanted = GenerationRequest | MergeRequest
+"""What a job can be asked for: pictures, or a merge, which counts as one picture that is never made."""
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("finished", "failed", "cancelled")
 SUMMARY_CHARACTERS = 200
@@ -21,7 +25,7 @@ class Job:
     """
 
     id: str
-    request: GenerationRequest
+    request: Wanted
     client: str
     workspace: str
     state: State
@@ -44,6 +48,13 @@ class Job:
         return tuple(picture for picture in self.pictures if picture not in gone)
 
     @property
+    def pictured(self) -> GenerationRequest:
+        """The request of a job that makes pictures; raises BadValue for a merge."""
+        if isinstance(self.request, MergeRequest):
+            raise BadValue("This job is a merge: it makes no pictures.", "Choose a job that does.")
+        return self.request
+
+    @property
     def has_ended(self) -> bool:
         return self.state in ENDED
 
@@ -54,11 +65,27 @@ class Job:
                 "estimate_s": self.estimate_s}  # fmt: skip
 
 
-def summary(request: GenerationRequest, count: int) -> dict[str, Any]:
-    """The request in a card's words."""
+def summary(request: Wanted, count: int) -> dict[str, Any]:
+    """The request in a card's words; a merge is told by the name of its result."""
+    if isinstance(request, MergeRequest):
+        return {
+            "prompt": request.name,
+            "kind": "merge",
+            "count": count,
+            "width": 0,
+            "height": 0,
+            "seed": 0,
+            "model": "",
+        }
     size = request.final_size()
     return {"prompt": request.prompt[:SUMMARY_CHARACTERS], "count": count, "width": size.width, "height": size.height,
             "seed": request.seed, "model": request.model.checkpoint}  # fmt: skip
+
+
+def wanted_from(data: Any) -> Wanted:
+    """A stored request; raises BadValue for one that a newer version stored."""
+    is_merge = isinstance(data, dict) and cast(dict[str, Any], data).get("kind") == "merge"
+    return MergeRequest.from_data(data) if is_merge else GenerationRequest.from_data(data)
 
 
 def from_row(
@@ -67,7 +94,7 @@ def from_row(
     """A Job from its row; raises BadValue for a request that a newer version stored."""
     return Job(
         id=row["id"],
-        request=GenerationRequest.from_json(row["request"]),
+        request=wanted_from(json.loads(row["request"])),
         client=row["client"],
         workspace=row["workspace"],
         state=row["state"],

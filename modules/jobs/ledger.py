@@ -8,8 +8,7 @@ from typing import Any
 from modules.core import limits
 from modules.core.errors import BadValue, WorkbenchError
 from modules.core.events import CancelledEvent, Failed, Finished, ImageFinished, Queued, Retried, Started
-from modules.core.request import GenerationRequest
-from modules.jobs.job import Job, summary
+from modules.jobs.job import Job, summary, wanted_from
 from modules.jobs.journal import Journal, Transaction
 from modules.jobs.queue import Queue
 
@@ -54,7 +53,7 @@ class Ledger:
             while chosen := self._queue.choose(transaction, warm):
                 row = _row(transaction, chosen.id)
                 try:
-                    GenerationRequest.from_json(row["request"])
+                    wanted_from(json.loads(row["request"]))
                 except (BadValue, ValueError) as problem:
                     _end_failed(transaction, row, _as_error(problem))
                     continue
@@ -233,7 +232,7 @@ def _end_cancelled(transaction: Transaction, row: Any) -> None:
 def _requeue(transaction: Transaction, row: Any, attempt: int) -> None:
     transaction.execute("UPDATE jobs SET state = 'queued', attempt = ? WHERE id = ?", (attempt, row["id"]))
     try:
-        shown = summary(GenerationRequest.from_json(row["request"]), len(json.loads(row["pictures"])))
+        shown = summary(wanted_from(json.loads(row["request"])), len(json.loads(row["pictures"])))
     except (BadValue, ValueError):
         shown = {}  # taking the job will say what is wrong with it
     transaction.say(

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from modules.core.errors import ExtensionFailed
+from modules.core.merging import MergeRequest
 from modules.core.request import GenerationRequest
 from modules.core.settings import Settings
 from modules.jobs.engine import Task
 from modules.jobs.extensions import announce, extensions
+from modules.jobs.job import wanted_from
 from modules.jobs.worker import WorkerJob
 from modules.library.checkpoints import Catalogue
 from modules.planning.compile import compile
@@ -21,10 +23,11 @@ class EngineMaker:
 
     def __init__(self, settings: Settings, *, warm_up: bool = True) -> None:
         from modules.engine import guests
+        from modules.engine.merge import merge
         from modules.engine.run import fulfil
         from modules.engine.workshop import Workshop
 
-        self._fulfil = fulfil
+        self._fulfil, self._merge = fulfil, merge
         self._warms_up = warm_up
         self._catalogue = Catalogue(settings)
         self._extensions = extensions(settings)
@@ -41,10 +44,14 @@ class EngineMaker:
             self._workshop.residency.model(file, numerics)
 
     def make(self, task: Task, job: WorkerJob) -> None:
-        """Make the task's pictures with the preferences of the moment."""
+        """Make the task's pictures with the preferences of the moment, or the checkpoint that it asks for."""
         self._prefer(task.settings)
         self._catalogue.upscalers.refresh()  # a file may be new since the last job
-        self._fulfil(GenerationRequest.from_data(task.request), task.pictures, self._catalogue, self._workshop, job)
+        request = wanted_from(task.request)
+        if isinstance(request, MergeRequest):
+            self._merge(request, self._catalogue, job)
+        else:
+            self._fulfil(request, task.pictures, self._catalogue, self._workshop, job)
 
     def describe(self) -> dict[str, Any]:
         return self._workshop.describe()

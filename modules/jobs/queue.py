@@ -10,10 +10,10 @@ from typing import Any, Protocol, get_args
 from modules.core import limits
 from modules.core.errors import BadValue, Busy, DiskFull, NotFound, WorkbenchError
 from modules.core.events import CancelledEvent, QueueChanged, Queued
-from modules.core.request import GenerationRequest
+from modules.core.merging import MergeRequest
 from modules.jobs.bus import Bus
 from modules.jobs.fairness import Turns, Waiting
-from modules.jobs.job import Job, State, from_row, summary
+from modules.jobs.job import Job, State, Wanted, from_row, summary
 from modules.jobs.journal import Journal, Transaction
 
 PRIORITIES = (-100, 100)
@@ -43,7 +43,7 @@ class Queue:
         self._bus = bus
         self._turns = turns or Turns()
         self._controls: Controls | None = None
-        self._estimate: Callable[[GenerationRequest, int], float | None] = lambda request, pictures: None
+        self._estimate: Callable[[Wanted, int], float | None] = lambda request, pictures: None
         facts = {row["name"]: row["value"] for row in journal.read("SELECT name, value FROM facts")}
         self._paused = facts.get("paused") == "1"
         self._reason = facts.get("reason", "")
@@ -54,18 +54,17 @@ class Queue:
         """Whoever runs the jobs hears of new ones, stops and skips from now on."""
         self._controls = controls
 
-    def estimate_by(self, estimate: Callable[[GenerationRequest, int], float | None]) -> None:
+    def estimate_by(self, estimate: Callable[[Wanted, int], float | None]) -> None:
         """How long a request with so many pictures may take, in seconds, for ``Job.estimate_s``."""
         self._estimate = estimate
 
-    def submit(
-        self, request: GenerationRequest, *, client: str, workspace: str, priority: int = 0, key: str | None = None
-    ) -> Job:
+    def submit(self, request: Wanted, *, client: str, workspace: str, priority: int = 0, key: str | None = None) -> Job:
         """Accept a request. The same ``key`` from the same client gives the same Job, however often it is sent.
 
         Raises Busy when the queue is full and DiskFull when nothing could be stored (then nothing was accepted).
         """
-        return self._add(request, tuple(range(request.count)), client, workspace, priority, key)
+        count = 1 if isinstance(request, MergeRequest) else request.count
+        return self._add(request, tuple(range(count)), client, workspace, priority, key)
 
     def again(self, id: str, client: str | None = None) -> Job:
         """A new job that makes the pictures which this one left unmade, with the same seeds."""
@@ -76,7 +75,7 @@ class Queue:
             raise WorkbenchError(
                 "This job has not ended yet.", "Wait for it, or cancel it.", code="not_ended", status=409
             )
-        if not left:
+        if not left or (isinstance(job.request, MergeRequest) and job.state == "finished"):
             raise WorkbenchError(
                 "All pictures of this job are made.", "Press Generate.", code="nothing_left", status=409
             )
@@ -226,7 +225,7 @@ class Queue:
             self._bus.tell(self._changed())  # no room to store it, but everybody must know
 
     def _add(
-        self, request: GenerationRequest, pictures: tuple[int, ...], client: str, workspace: str, priority: int,
+        self, request: Wanted, pictures: tuple[int, ...], client: str, workspace: str, priority: int,
         key: str | None,
     ) -> Job:  # fmt: skip
         _check_names(client=client, workspace=workspace, key=key or "")
@@ -234,6 +233,7 @@ class Queue:
             low, high = PRIORITIES
             raise BadValue(f"priority is {priority}, outside {low}-{high}.", field="priority", low=low, high=high)
         stored = request.to_json()
+        model = "" if isinstance(request, MergeRequest) else request.model.checkpoint
 
         def write(transaction: Transaction) -> str:
             if key is not None:
@@ -247,7 +247,7 @@ class Queue:
             transaction.execute(
                 "INSERT INTO jobs (id, request, model, pictures, client, workspace, key, priority, position, state,"
                 " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
-                (id, stored, request.model.checkpoint, json.dumps(pictures), client, workspace, key, priority, position,
+                (id, stored, model, json.dumps(pictures), client, workspace, key, priority, position,
                  time.time()),
             )  # fmt: skip
             shown = summary(request, len(pictures))

@@ -9,14 +9,14 @@ from typing import Any
 from modules.core import settings as settings_file
 from modules.core.errors import ExtensionFailed, WorkbenchError
 from modules.core.events import GalleryChanged, Warned
-from modules.core.request import GenerationRequest
+from modules.core.merging import MergeRequest
 from modules.core.settings import Settings
 from modules.jobs.bus import Bus
 from modules.jobs.collect import Collector
 from modules.jobs.conductor import Conductor
 from modules.jobs.estimates import Estimates
 from modules.jobs.extensions import announce, extensions
-from modules.jobs.job import Job
+from modules.jobs.job import Job, Wanted
 from modules.jobs.journal import Journal
 from modules.jobs.ledger import Ledger
 from modules.jobs.local import BOUNDS, LocalEngine
@@ -104,13 +104,22 @@ class Studio:
             self.bus.publish(Warned(code=failure.code, message=failure.message, hint=failure.hint, facts=failure.facts))
             self._count_failures({failure.name})
 
-    def estimate(self, request: GenerationRequest, pictures: int | None = None) -> float | None:
-        """How many seconds this request may take once it runs; None until something like it was made here."""
+    def estimate(self, request: Wanted, pictures: int | None = None) -> float | None:
+        """How many seconds this request may take once it runs; None until something like it was made here.
+
+        Of a merge the size decides, which `estimate_merge` asks for.
+        """
+        if isinstance(request, MergeRequest):
+            return None
         about = self.engine.describe()
         model = request.model.checkpoint or about["model"]
         count = request.count if pictures is None else pictures
         is_loaded = bool(about["model"]) and model == about["model"]
         return self._estimates.job(request, count, model, about["device"], is_loaded=is_loaded)
+
+    def estimate_merge(self, size_bytes: int) -> float | None:
+        """How many seconds a merge whose result has this size may take; None until one was made here."""
+        return self._estimates.merge(size_bytes)
 
     def tell_url(self, url: str) -> None:
         """Note where the page really is, for whoever starts a second time."""
@@ -127,14 +136,15 @@ class Studio:
 
     def _tell_saved(self, job: Job, image: str) -> None:
         """A picture is in the gallery: its job's extensions may act on that, and cannot lose it."""
-        if job.request.extensions:
+        if job.pictured.extensions:
             with suppress(WorkbenchError):  # switched off since the job was queued
-                hooks = self.extensions.hooks_for(job.request.extensions, self.extension_failed)
+                hooks = self.extensions.hooks_for(job.pictured.extensions, self.extension_failed)
                 hooks.image_saved(self.gallery.get(image))
 
     def _judge(self, job: Job, failed: set[str]) -> None:
         """After a job: which of its extensions did well, and which failed again."""
-        self.extensions.count_success(set(job.request.extensions) - failed)
+        asked = set[str]() if isinstance(job.request, MergeRequest) else set(job.request.extensions)
+        self.extensions.count_success(asked - failed)
         with suppress(WorkbenchError):
             self._count_failures(failed)
 

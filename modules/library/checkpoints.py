@@ -11,14 +11,14 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from modules.core import limits
-from modules.core.errors import ModelError, WorkbenchError
+from modules.core.errors import Cancelled, ModelError, WorkbenchError
 from modules.core.geometry import Size
 from modules.core.settings import Settings
 from modules.families import base  # importing the package registers the built-in families
@@ -173,6 +173,14 @@ class Catalogue:
         self._choices.choose(found.sha256, found.stamp, prediction)
         return self.find(found.name)
 
+    def sha256(self, checkpoint: Checkpoint, check: Callable[[], None]) -> str | None:
+        """A checkpoint's hash: what is known of it, or else computed now, asking ``check``, which may raise.
+
+        None where the file cannot be read to its end.
+        """
+        known = checkpoint.sha256 or self._hash_in_cache(checkpoint)
+        return known or _sha256(checkpoint, check)
+
     def refresh(self) -> None:
         """Look at the folders now; only files that are new or changed are opened."""
         with self._lock:
@@ -240,6 +248,12 @@ class Catalogue:
         self._recognised_by = {Path(row["path"]): row["families"] for row in rows}
         return {row["path"]: _from_row(row) for row in rows}
 
+    def _hash_in_cache(self, one: Checkpoint) -> str | None:
+        """What another process learnt since this one read the cache."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM files WHERE path = ?", (str(one.path),)).fetchall()
+        return next((row["sha256"] for row in rows if (row["size_bytes"], row["mtime_ns"]) == one.stamp), None)
+
     def _remember(self, learnt: Sequence[Checkpoint]) -> None:
         if not learnt:
             return
@@ -273,10 +287,20 @@ class Catalogue:
             self._wake.clear()
             waiting = [one for one in self.list() if one.sha256 is None and not one.problem]
             for one in sorted(waiting, key=lambda checkpoint: checkpoint.size_bytes):
-                digest = _sha256(one, self._closing)
+                digest = self._hashed(one)
                 if digest and self.is_current(one):
                     self._learn_hash(one, digest)
             self._wake.wait(60.0)
+
+    def _hashed(self, one: Checkpoint) -> str | None:
+        try:
+            return _sha256(one, self._go_on)
+        except Cancelled:
+            return None
+
+    def _go_on(self) -> None:
+        if self._closing.is_set():
+            raise Cancelled
 
     def _learn_hash(self, one: Checkpoint, digest: str) -> None:
         with self._lock:
@@ -427,7 +451,7 @@ def _from_row(row: sqlite3.Row) -> Checkpoint:
     )  # fmt: skip
 
 
-def _sha256(one: Checkpoint, stop: threading.Event) -> str | None:
+def _sha256(one: Checkpoint, check: Callable[[], None]) -> str | None:
     """Of a file its own; of a folder that of all its weights' files one after the other."""
     made = hashlib.sha256()
     try:
@@ -435,8 +459,7 @@ def _sha256(one: Checkpoint, stop: threading.Event) -> str | None:
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     made.update(chunk)
-                    if stop.is_set():
-                        return None
+                    check()
     except (OSError, ModelError):
         return None
     return made.hexdigest()

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -79,6 +79,19 @@ def read(path: Path) -> Header:
     except OSError as problem:
         why = f"cannot be read: {os.strerror(problem.errno) if problem.errno else problem}"
         raise _unusable(path, "model_unreadable", why, "Check the file's permissions and its disk.") from None
+
+
+def encoded(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping[str, str]) -> bytes:
+    """A new file's beginning: (name, dtype, shape) of each tensor in the order in which their bytes will follow."""
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    at = 0
+    for name, dtype, shape in tensors:
+        end = at + math.prod(shape) * BITS[dtype] // 8
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)  # so that the numbers behind it are aligned
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
 
 
 def peek(path: Path, header: Header, name: str) -> list[float] | None:

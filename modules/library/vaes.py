@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from modules.core.errors import ModelError
+from modules.families import layouts
 from modules.library import header
 
 FOLDER = "vae"  # in any case
 SUFFIX = ".safetensors"
 OWN = "none"  # the request's word for the checkpoint's own
-PREFIXES = ("", "first_stage_model.", "vae.")
+PREFIX = "first_stage_model."  # in an original checkpoint
+PREFIXES = ("", PREFIX, "vae.")
 _SIGNS = ("decoder.conv_in.weight", "decoder.conv_out.weight", "encoder.conv_in.weight")
 
 
@@ -101,6 +103,17 @@ def examine(vae: Vae) -> None:
 def prefix_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """What stands before an autoencoder's tensors in a file; None where it holds none."""
     return next((prefix for prefix in PREFIXES if all(prefix + sign in shapes for sign in _SIGNS)), None)
+
+
+def original_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str] | None:
+    """An autoencoder's tensors in a file: by what an original checkpoint calls each; None where it holds none."""
+    prefix = prefix_of(shapes)
+    if prefix is None:
+        return None
+    own = ((name, name.removeprefix(prefix)) for name in shapes if name.startswith(prefix))
+    return {
+        PREFIX + layouts.vae_name(plain): name for name, plain in own if not plain.startswith(("loss.", "model_ema."))
+    }
 
 
 def _vae(path: Path) -> Vae | None:

@@ -48,6 +48,17 @@ def read(text: str) -> tuple[float, ...] | None:
     return weights if len(weights) in NAMES else None
 
 
+def of(module: str) -> str:
+    """The block (IN04) of a UNet's module by its original name ("input_blocks.4.0 ..."); empty for one in none."""
+    stage, _, rest = module.partition(".")
+    number = rest.split(".")[0]
+    if stage == "middle_block":
+        return "M00"
+    if stage in ("input_blocks", "output_blocks") and number.isdigit():
+        return f"{'IN' if stage == 'input_blocks' else 'OUT'}{int(number):02}"
+    return ""
+
+
 def weight(weights: Sequence[float], block: str) -> float:
     """The weight of a block; one that the list does not name goes with the nearest named block of its side.
 

@@ -9,33 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from modules.core.errors import ModelError, WorkbenchError
 from modules.core.plan import AdapterFile, ModelFile
 from modules.engine import loading
 from modules.engine.adapters import changes
 from modules.engine.adapters.branches import Branch, Clock
-from modules.engine.adapters.changes import LowRank
 from modules.engine.adapters.files import Opened, opened
 from modules.engine.adapters.places import Target, targets
+from modules.engine.adapters.sums import Wish, misshapen, summed, touches, wished
 from modules.families.base import Model
 from modules.library.adapterkeys import Place
-from modules.prompt import blocks
 
 Parameter = tuple[str, str]  # a part, and the dotted name of a parameter in it
-
-
-class Wish(NamedTuple):
-    """One adapter's change of one module, with the strength that it has there."""
-
-    opened: Opened
-    place: Place
-    target: Target
-    strength: float
 
 
 class Adapted:
@@ -102,8 +91,9 @@ class Adapted:
         merged: dict[tuple[str, str], list[Wish]] = {}  # by the module
         beside: list[Wish] = []
         for one in files:
+            assert self._known is not None  # opening it needed them
             for place in one.groups:
-                wish = self._wish(one, place)
+                wish = wished(one, place, self._known)
                 if not wish.strength:
                     continue
                 passing = one.adapter.start > 0.0 or one.adapter.stop < 1.0
@@ -115,15 +105,6 @@ class Adapted:
         for wish in beside:
             check()
             self._branches.append(self._branch(wish))
-
-    def _wish(self, one: Opened, place: Place) -> Wish:
-        assert self._known is not None
-        target, adapter = self._known[place], one.adapter
-        is_text = place.part != "network"
-        strength = (adapter.te if is_text else adapter.unet) * blocks.weight(
-            adapter.blocks, "BASE" if is_text else target.block
-        )
-        return Wish(one, place, target, strength)
 
     def _write(self, merged: Mapping[tuple[str, str], list[Wish]], check: Callable[[], None]) -> None:
         """Every wished module's parameters with the changes, every other one that had some without."""
@@ -138,49 +119,19 @@ class Adapted:
                 module = parts[part].get_submodule(name)
                 for own, parameter in module.named_parameters(recurse=False):
                     full = f"{name}.{own}"
-                    has = [wish for wish in wishes if _touches(wish, own)]
+                    has = [wish for wish in wishes if touches(wish, own)]
                     if not has and (part, full) not in self._changed:
                         continue
                     origin = self._model.family.origin(part, full, names[part], tensors.shapes)
                     if origin is None:
-                        raise self._misshapen(has[0] if has else None, f"{full} is in no file")
+                        raise misshapen(has[0] if has else None, f"{full} is in no file")
                     base = origin.read(tensors).reshape(parameter.shape)
-                    value = self._changed_weight(base, own, has) if has else base
+                    value = summed(base, own, has, self._model.device) if has else base
                     parameter.copy_(value)
                     if has:
                         self._changed.add((part, full))
                     else:
                         self._changed.discard((part, full))
-
-    def _changed_weight(self, base: Tensor, own: str, wishes: Sequence[Wish]) -> Tensor:
-        """The tensor of the file plus all changes, float32, on the model's device."""
-        total = base.to(self._model.device, torch.float32)
-        flat = total.reshape(total.shape[0], -1)
-        factors: list[LowRank] = []
-        for wish in wishes:
-            group = {role: one.to(self._model.device) for role, one in wish.opened.tensors(wish.place).items()}
-            rank = wish.opened.adapter.rank
-            try:
-                if own == "bias":
-                    change = changes.bias_change(group, wish.strength)
-                else:
-                    made = changes.low_rank(group, wish.strength, rank)
-                    if made is not None and made.up.shape[0] == flat.shape[0] and made.down.shape[1] == flat.shape[1]:
-                        factors.append(made)
-                        continue
-                    change = changes.weight_change(group, base.to(self._model.device), wish.strength, rank)
-                if change is not None:
-                    total = total + change.reshape(total.shape)
-            except (RuntimeError, ValueError, IndexError, KeyError) as problem:
-                raise self._misshapen(wish, str(problem)) from None
-        if factors:
-            flat = torch.addmm(
-                total.reshape(total.shape[0], -1),
-                torch.cat([one.up for one in factors], 1),
-                torch.cat([one.down for one in factors]),
-            )
-            total = flat.reshape(total.shape)
-        return total
 
     def _branch(self, wish: Wish) -> Branch:
         adapter, module = wish.opened.adapter, wish.target.module
@@ -194,29 +145,14 @@ class Adapted:
             change = torch.zeros(weight.shape) if made is None else made
             return Branch(module, change, bias, self.clock, adapter.start, adapter.stop)
         except (RuntimeError, ValueError, IndexError, KeyError) as problem:
-            raise self._misshapen(wish, str(problem)) from None
+            raise misshapen(wish, str(problem)) from None
 
     def _take_branches_off(self) -> None:
         for branch in self._branches:
             branch.remove()
         self._branches.clear()
 
-    def _misshapen(self, wish: Wish | None, why: str) -> ModelError:
-        name = wish.opened.adapter.name if wish else ""
-        tensor = next(iter(wish.opened.groups[wish.place].values())) if wish else ""
-        return ModelError(
-            f"The LoRA {name!r} cannot be used: its tensor {tensor!r} does not fit ({why}).",
-            "Get another copy of the file, or take it out of the prompt.",
-            code="adapter_shape", field="prompt", name=name, tensor=tensor,
-        )  # fmt: skip
-
 
 def _module_of(parameter: Parameter) -> tuple[str, str]:
     part, name = parameter
     return part, name.rpartition(".")[0]
-
-
-def _touches(wish: Wish, own: str) -> bool:
-    """Whether a group of tensors says something about a module's weight or about its bias."""
-    roles = set(wish.opened.groups[wish.place])
-    return bool(roles & {"diff_b", "up_bias"}) if own == "bias" else bool(roles - {"diff_b", "up_bias", "alpha"})

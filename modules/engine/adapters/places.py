@@ -9,6 +9,7 @@ from torch import nn
 
 from modules.families.base import Model
 from modules.library.adapterkeys import Place
+from modules.prompt import blocks
 
 
 class Target(NamedTuple):
@@ -37,14 +38,7 @@ def targets(model: Model) -> Mapping[Place, Target]:
 
 def block_of(names: tuple[str, ...]) -> str:
     """The UNet's block as people number it (IN00-IN11, M00, OUT00-OUT11) from a module's original name."""
-    for name in names:
-        stage, _, rest = name.partition(".")
-        number = rest.split(".")[0]
-        if stage == "middle_block":
-            return "M00"
-        if stage in ("input_blocks", "output_blocks") and number.isdigit():
-            return f"{'IN' if stage == 'input_blocks' else 'OUT'}{int(number):02}"
-    return ""
+    return next((block for name in names if (block := blocks.of(name))), "")
 
 
 def _has_weight(module: nn.Module) -> bool:

@@ -49,10 +49,11 @@ export async function know(id) {
   const known = job(id);
   if (known.summary) return known;
   const told = await get(`jobs/${id}`);
-  const size = told.request.size;
+  const isMerge = told.request.kind === "merge"; // told by its result's name, as the queue does
+  const size = isMerge ? { width: 0, height: 0 } : told.request.size;
   const scale = told.request.hires ? told.request.hires.scale : 1;
   known.summary = {
-    prompt: told.request.prompt,
+    prompt: isMerge ? told.request.name : told.request.prompt,
     count: told.pictures ? told.pictures.length : told.request.count,
     width: Math.round(size.width * scale),
     height: Math.round(size.height * scale),
