@@ -116,7 +116,10 @@ def test_the_same_get_twice_changes_nothing(see, desk):
     )  # fmt: skip
     (id,) = (row["id"] for row in see("/api/v1/images").json()["items"])
     gets = [path for path, verbs in see("/openapi.json").json()["paths"].items() if "get" in verbs]
-    gets = [path.replace("{id}", id) for path in gets if path != "/api/v1/events"]
+    named = {"{id}": id, "{kind}": "lora", "{name}": "nobody"}
+    gets = [
+        re.sub(r"{\w+}", lambda found: named.get(found[0], found[0]), path) for path in gets if path != "/api/v1/events"
+    ]
     before = [row["new"] for row in see("/api/v1/images").json()["items"]], desk.bus.last_seq
     for path in [*gets, *gets]:
         assert see(path).status in (200, 404)
